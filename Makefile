@@ -1,0 +1,93 @@
+# Everything starts here. On a machine with a Rust toolchain, Python 3.11 or later and make, each target does its
+# own set-up: a virtual environment in .venv, the locked Python packages, a release build of the Rust core.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+RUST_SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml \
+	$(shell find rust -name '*.rs' -o -name 'Cargo.toml' | sort)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help train test test-rust test-python test-slow lint format bench bench-peers docs wheel ci clean FORCE
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo "PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=... (passed on to train, test, test-slow)"
+
+# -- set-up: two stamps, so that a second call is quick ---------------------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no Python found; install Python 3.11 or later, or say make PYTHON=..."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"$(PYTHON) is Python {v[0]}.{v[1]}; evprop needs 3.11 or later: make PYTHON=/path/to/python3.11")'
+	"$(PYTHON)" -m venv "$(VENV)"
+
+$(VENV)/.packages: requirements-dev.lock | $(BIN)/python
+	"$(BIN)/python" -m pip install --quiet --requirement requirements-dev.lock
+	@touch "$@"
+
+# the compiled module lies in the source tree: rebuild if it has gone missing, whatever the stamp says
+$(VENV)/.built: $(VENV)/.packages $(RUST_SOURCES) $(if $(wildcard python/evprop/_core.abi3.so),,FORCE)
+	@command -v cargo >/dev/null || { echo "no Rust toolchain: cargo is not on the PATH (https://rustup.rs installs one)"; exit 1; }
+	env -u CONDA_PREFIX VIRTUAL_ENV="$(abspath $(VENV))" "$(BIN)/maturin" develop --release --locked --quiet
+	@touch "$@"
+
+FORCE:
+
+# -- use --------------------------------------------------------------------------------------------------------
+
+train: $(VENV)/.built ## train Yin-Yang with delays; prints accuracy and time, leaves a run folder under runs/
+	"$(BIN)/evprop" train yin-yang $(ARGS)
+
+test: test-rust test-python ## all tests but the slow ones
+
+test-rust:
+	cargo test --locked --quiet --package evprop
+
+test-python: $(VENV)/.built
+	"$(BIN)/python" -m pytest $(ARGS)
+
+test-slow: $(VENV)/.built ## the tests that take minutes
+	"$(BIN)/python" -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.built ## rustfmt, clippy, ruff, mypy, stubs, and cargo-deny where it is installed
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
+	"$(BIN)/ruff" check
+	"$(BIN)/mypy"
+	"$(BIN)/python" -m mypy.stubtest evprop._core
+	@if command -v cargo-deny >/dev/null; then cargo deny check; \
+	else echo "cargo-deny is not installed: licences and advisories not checked (cargo install cargo-deny)"; fi
+
+format: $(VENV)/.packages ## rustfmt, and ruff's automatic fixes
+	cargo fmt --all
+	"$(BIN)/ruff" check --fix
+
+bench: $(VENV)/.built ## criterion for the kernels, workload Y, memory of a training step
+	cargo bench --locked --package evprop
+	"$(BIN)/python" benches/report.py
+	"$(BIN)/python" benches/memory.py
+
+.venv-peers/.packages: benches/requirements-peers.txt
+	"$(PYTHON)" -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --requirement benches/requirements-peers.txt
+	@touch "$@"
+
+bench-peers: $(VENV)/.built .venv-peers/.packages ## workload Y beside the peers from PyPI (some GB of packages)
+	"$(BIN)/python" benches/report.py --peers .venv-peers/bin/python
+
+docs: $(VENV)/.built ## Rust API pages in target/doc, and a run of every snippet in README and docs
+	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --package evprop
+	"$(BIN)/python" -m pytest tests/test_docs_snippets.py
+
+wheel: $(VENV)/.packages ## one abi3 wheel for Python 3.11 and later, in dist/
+	"$(BIN)/maturin" build --release --locked --out dist
+
+ci: test lint ## what CI runs
+
+clean: ## remove what the targets above made (runs/ stays)
+	cargo clean
+	rm -rf "$(VENV)" .venv-peers dist python/evprop/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

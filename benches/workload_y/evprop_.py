@@ -1,0 +1,85 @@
+"""Workload Y in evprop: exact events, no grid. Options choose the number type and the network of the jaxsnn script.
+
+    python benches/workload_y/evprop_.py [--dtype float32] [--matched]
+
+The window is 60 ms, twice that of the gridded peers, so that every answer to the last input (30 ms) is simulated.
+`--matched`: the network that `jaxsnn_.py` runs, with its constants, weights and inputs: tau 20/10 ms and one spike
+per neuron.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import common
+
+common.one_thread()
+
+import numpy as np  # noqa: E402
+
+import evprop  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
+    parser.add_argument("--matched", action="store_true", help="the network of the jaxsnn script")
+    args = parser.parse_args()
+
+    if args.matched:
+        neuron = {"tau_mem": 20.0, "tau_syn": 10.0, "v_th": common.V_TH, "t_ref": np.inf}
+        w_hidden, w_output = common.weights((3.0, 1.6), (0.5, 0.8))
+        t_late, duration = 20.0, 40.0
+    else:
+        neuron = {"tau_mem": common.TAU_MEM, "tau_syn": common.TAU_SYN, "v_th": common.V_TH}
+        w_hidden, w_output = common.weights()
+        t_late, duration = common.T_LATE, 60.0
+
+    net = evprop.Network(
+        {
+            "input": evprop.Input(common.N_IN),
+            "hidden": evprop.LIF(common.N_HIDDEN, **neuron),
+            "output": evprop.LIF(common.N_OUT, **neuron),
+        },
+        [
+            evprop.Dense("input", "hidden", weight=w_hidden),
+            evprop.Dense("hidden", "output", weight=w_output),
+        ],
+    )
+    params = net.init(seed=0, dtype=args.dtype)
+    simulator = evprop.Exact(dtype=args.dtype)
+    loss = evprop.losses.FirstSpike(tau_0=common.TAU_0, tau_1=6.4, alpha=3e-3)
+    adam = evprop.optim.Adam(common.LEARNING_RATE)
+    state = adam.init(net, params)
+
+    units = np.arange(common.N_IN)
+    data = []
+    for times, labels in common.batches(t_late=t_late):
+        order = np.argsort(times, axis=1, kind="stable")
+        rows = [(t[o], units[o]) for t, o in zip(times, order, strict=True)]
+        data.append((evprop.Spikes.from_lists(rows, n_units=common.N_IN), labels))
+
+    def step(i: int) -> None:
+        spikes, labels = data[i % len(data)]
+        _, grads, _ = evprop.value_and_grad(
+            net, params, spikes, labels, loss, duration=duration, simulator=simulator
+        )
+        adam.step(params, grads, state)
+
+    figures = common.measure(step)
+    record = evprop.simulate(net, params, data[0][0], duration=duration, simulator=simulator)
+    common.report(
+        "evprop",
+        evprop.__version__,
+        figures,
+        dtype=args.dtype,
+        method="exact EventProp" + (", one spike per neuron, 20/10 ms" if args.matched else ""),
+        hidden_spikes=len(record.spikes["hidden"].times) / common.BATCH,
+        output_spikes=len(record.spikes["output"].times) / common.BATCH,
+    )
+
+
+if __name__ == "__main__":
+    main()
