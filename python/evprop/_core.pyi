@@ -1,0 +1,112 @@
+"""The compiled core. Arrays are C-contiguous; populations are named by their index; times are in ms."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats: TypeAlias = NDArray[np.float64]
+_Array: TypeAlias = NDArray[Any]  # float64 or float32
+_Spikes: TypeAlias = tuple[
+    _Floats, NDArray[np.uint32], NDArray[np.int64]
+]  # times, units, offsets (batch + 1,)
+_Loss: TypeAlias = tuple[_Floats, _Floats]  # values, derivatives
+
+class CoreNetwork:
+    def __new__(
+        cls,
+        populations: Sequence[tuple[str, str, int]],
+        projections: Sequence[
+            tuple[str, int, int, str | None, bool, tuple[NDArray[np.int64], NDArray[np.uint32]] | None]
+        ],
+    ) -> CoreNetwork: ...
+    def layout(self) -> list[tuple[str, tuple[int, ...], bool]]: ...
+
+class CoreRecord:
+    @property
+    def batch(self) -> int: ...
+    @property
+    def duration(self) -> float: ...
+    @property
+    def dtype(self) -> str: ...
+    def spikes(self, pop: int) -> _Spikes: ...
+    def currents(self, pop: int) -> _Array: ...
+    def readout(self, k: int) -> _Array: ...
+    def max_times(self, k: int) -> _Floats: ...
+
+def check_spikes(
+    times: _Floats, units: NDArray[np.uint32], offsets: NDArray[np.int64], n_units: int
+) -> None: ...
+def simulate(
+    core: CoreNetwork,
+    params: list[_Array],
+    inputs: list[_Spikes],
+    duration: float,
+    readouts: list[tuple[int, tuple[Any, ...]]],
+    dtype: str,
+    max_spikes: int,
+) -> CoreRecord: ...
+def replay(
+    core: CoreNetwork,
+    params: list[_Array],
+    inputs: list[_Spikes],
+    observed: list[_Spikes | None],
+    duration: float,
+    dtype: str,
+) -> CoreRecord: ...
+def backward(
+    core: CoreNetwork,
+    params: list[_Array],
+    inputs: list[_Spikes],
+    record: CoreRecord,
+    spike_cotangents: list[_Floats | None],
+    readout_cotangents: list[_Floats | None],
+    wrt: list[bool],
+    input_times: bool,
+    scale: float,
+    max_dw_norm: float | None,
+    min_vdot: float | None,
+) -> tuple[list[_Array | None], list[_Floats] | None, dict[str, Any]]: ...
+def trace(
+    core: CoreNetwork,
+    params: list[_Array],
+    inputs: list[_Spikes],
+    duration: float,
+    record: CoreRecord,
+    pop: int,
+    times: _Floats,
+) -> tuple[_Floats, _Floats]: ...
+def loss_first_spike(
+    times: _Floats,
+    units: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    n: int,
+    labels: NDArray[np.int64],
+    tau_0: float,
+    tau_1: float,
+    alpha: float,
+    silent: float,
+) -> _Loss: ...
+def loss_relative_mse(
+    times: _Floats,
+    units: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    n: int,
+    labels: NDArray[np.int64],
+    delta: float,
+    silent: float,
+) -> _Loss: ...
+def loss_spike_time_mse(
+    times: _Floats,
+    units: NDArray[np.uint32],
+    offsets: NDArray[np.int64],
+    n: int,
+    targets: _Floats,
+    silent: float,
+) -> _Loss: ...
+def loss_cross_entropy(logits: _Floats, labels: NDArray[np.int64]) -> _Loss: ...
+def fingerprint(params: list[_Array]) -> int: ...
+def set_num_threads(n: int) -> None: ...
+def num_threads() -> int: ...
+def simd_level() -> str: ...

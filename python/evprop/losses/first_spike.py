@@ -1,0 +1,78 @@
+"""Time-to-first-spike cross entropy (Wunderlich & Pehle 2021, eq. 8; Goltz et al. 2021).
+
+    L = -ln( e^{-t*/tau_0} / sum_k e^{-t_k/tau_0} ) + alpha ( e^{t*/tau_1} - 1 )
+
+t_k: first spike of output neuron k (ms); t*: that of the label's neuron. Only first spikes carry a cotangent:
+
+    dL/dt_k = ( [k = *] - softmax(-t/tau_0)_k ) / tau_0  +  [k = *] (alpha / tau_1) e^{t*/tau_1}
+
+A neuron without a spike counts with the time ``silent`` and has no gradient of its own; it still takes part in the
+softmax. The class is that of the earliest spike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ParameterError
+from ..network import Network
+from ..record import Record
+from .base import (
+    Labels,
+    Loss,
+    LossResult,
+    check_labels,
+    check_positive,
+    check_silent,
+    earliest_unit,
+    output_population,
+)
+
+
+@dataclass(frozen=True)
+class FirstSpike(Loss):
+    """Cross entropy over the first spike times of a LIF population.
+
+    Args:
+        tau_0: ms, the width of the softmax over times.
+        tau_1: ms, of the term that pulls the label's spike early.
+        alpha: >= 0, weight of that term.
+        population: the only output population unless given.
+        silent: ms, the time put in place of a missing spike; the record's duration unless given.
+    """
+
+    tau_0: float
+    tau_1: float
+    alpha: float
+    population: str | None = None
+    silent: float | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("FirstSpike", tau_0=self.tau_0, tau_1=self.tau_1)
+        if not 0.0 <= self.alpha < float("inf"):
+            raise ParameterError(f"FirstSpike: alpha is {self.alpha!r}; it must be finite and >= 0.")
+        check_silent("FirstSpike", self.silent)
+
+    def evaluate(self, record: Record, targets: Any) -> LossResult:
+        from .._core import loss_first_spike
+
+        name = output_population(record.network, self.population, "FirstSpike", spiking=True)
+        labels = check_labels(record, name, targets)
+        s = record.spikes[name]
+        silent = record.duration if self.silent is None else float(self.silent)
+        values, d_times = loss_first_spike(
+            s.times, s.units, s.offsets, s.n_units, labels, self.tau_0, self.tau_1, self.alpha, silent
+        )
+        return LossResult(values, {name: d_times})
+
+    def predict(self, record: Record) -> Labels:
+        return earliest_unit(
+            record, output_population(record.network, self.population, "FirstSpike", spiking=True)
+        )
+
+    def check_targets(self, where: Network | Record, targets: Any) -> Labels:
+        net = where.network if isinstance(where, Record) else where
+        return check_labels(
+            where, output_population(net, self.population, "FirstSpike", spiking=True), targets
+        )

@@ -1,0 +1,230 @@
+"""Forward passes: `simulate`, `trace` and `predict`, and the exact simulator as a value.
+
+A simulator is a small immutable value that turns a network, parameters and input spikes into a `Record`; anything
+with a ``dtype`` and a ``simulate`` method of this shape will do.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import ConfigError, NetworkError, ParameterError, ShapeError, SpikesError
+from .network import Network
+from .parameters import Array, check_dtype, check_duration
+from .readouts import Readout
+from .record import Record, SpikesGiven, collect_inputs, core_inputs
+from .spikes import Spikes
+
+if TYPE_CHECKING:
+    from .losses import Loss
+
+ReadoutsGiven = Mapping[str, Sequence[Readout]]
+
+DEFAULT_MAX_SPIKES = 1_000_000
+
+
+class Simulator(Protocol):
+    """What `simulate` and `value_and_grad` need of a simulator."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    def simulate(
+        self,
+        net: Network,
+        params: Mapping[str, Array],
+        spikes: SpikesGiven,
+        *,
+        duration: float,
+        readouts: ReadoutsGiven | None = None,
+    ) -> Record: ...
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Event by event, without a time step: every threshold crossing to the last bit.
+
+    Args:
+        dtype: "float64" or "float32", of the state; spike times are float64 either way. The parameters must have it.
+        max_spikes: the most spikes that one sample may bring forth; a network beyond it is a runaway and ends with a
+            `RunawayError`. No spike is ever dropped.
+        device: "cpu".
+    """
+
+    dtype: str = "float64"
+    max_spikes: int = DEFAULT_MAX_SPIKES
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", check_dtype(self.dtype))
+        try:
+            limit = operator.index(self.max_spikes)
+        except TypeError:
+            raise ConfigError(f"Exact: max_spikes is {self.max_spikes!r}; it must be an integer.") from None
+        if not 1 <= limit < 2**63:
+            raise ConfigError(f"Exact: max_spikes is {limit}; it must be >= 1.")
+        object.__setattr__(self, "max_spikes", limit)
+        if self.device != "cpu":
+            raise ConfigError(
+                f'Exact: device {self.device!r} is not available in this version; use device="cpu".'
+            )
+
+    def simulate(
+        self,
+        net: Network,
+        params: Mapping[str, Array],
+        spikes: SpikesGiven,
+        *,
+        duration: float,
+        readouts: ReadoutsGiven | None = None,
+    ) -> Record:
+        """One forward pass; see `evprop.simulate`."""
+        from . import _core
+
+        span = check_duration(duration)
+        arrays = net.layout.collect(params, self.dtype)
+        inputs = collect_inputs(net, spikes, span)
+        specs = _readout_specs(net, readouts, span) if readouts else []
+        core_record = _core.simulate(
+            net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes
+        )
+        return Record(
+            net,
+            params,
+            inputs,
+            core_record,
+            arrays=arrays,
+            duration=span,
+            dtype=self.dtype,
+            readouts=readouts,
+        )
+
+
+DEFAULT = Exact()
+
+
+def _readout_specs(
+    net: Network, readouts: ReadoutsGiven, duration: float
+) -> list[tuple[int, tuple[Any, ...]]]:
+    specs: list[tuple[int, tuple[Any, ...]]] = []
+    for name, asked in readouts.items():
+        if net.population(name).kind == "input":
+            raise NetworkError(f"a readout of {name!r} is asked for, but an Input population has no voltage.")
+        if not isinstance(asked, Sequence):
+            raise ParameterError(f"readouts[{name!r}] is {asked!r}; give a list of readouts: [{asked!r}].")
+        for readout in asked:
+            if not isinstance(readout, Readout):
+                hint = f"; give an instance: {readout.__name__}(...)" if isinstance(readout, type) else ""
+                raise ParameterError(f"readouts[{name!r}] holds {readout!r}, which is no readout{hint}.")
+            specs.append((net.index[name], readout.spec(duration)))
+    return specs
+
+
+def simulate(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven,
+    *,
+    duration: float,
+    readouts: ReadoutsGiven | None = None,
+    simulator: Simulator | None = None,
+) -> Record:
+    """Run a batch forward.
+
+    Args:
+        params: the dict of `Network.init`.
+        spikes: a `Spikes`, or {name: Spikes} for a network with several Input populations.
+        duration: ms; input spikes after it are an error (`Spikes.crop`).
+        readouts: {population: [readout, ...]}.
+        simulator: `Exact()` unless given.
+    """
+    chosen = DEFAULT if simulator is None else simulator
+    return chosen.simulate(net, params, spikes, duration=duration, readouts=readouts)
+
+
+def predict(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven,
+    loss: Loss,
+    *,
+    duration: float,
+    simulator: Simulator | None = None,
+) -> NDArray[np.int64]:
+    """(batch,) int64: the class that the loss's own rule picks for each sample; -1 where it picks none."""
+    record = simulate(
+        net, params, spikes, duration=duration, readouts=loss.readouts(net), simulator=simulator
+    )
+    return loss.predict(record)
+
+
+class Trace(NamedTuple):
+    """V and I of one population at given times: each (m, n) float64."""
+
+    v: NDArray[np.float64]
+    i: NDArray[np.float64]
+
+
+def trace(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven | tuple[ArrayLike, ArrayLike],
+    population: str,
+    times: ArrayLike,
+    *,
+    simulator: Simulator | None = None,
+) -> Trace:
+    """V and I of a population at given times, for one sample: something to look at.
+
+    Args:
+        spikes: one sample: ``spikes[b]`` (a pair of times and units), a `Spikes` of one sample, or a dict of these
+            for a network with several Input populations. Spikes after the last of ``times`` do not matter.
+        times: (m,) ms, >= 0, in any order. At a spike or an arrival: the state just after it.
+    """
+    from . import _core
+
+    if net.population(population).kind == "input":
+        raise NetworkError(f"trace of {population!r} is asked for, but an Input population has no voltage.")
+    at = np.asarray(times, dtype=np.float64)
+    if at.ndim != 1 or not len(at):
+        raise ShapeError(f"times has shape {at.shape}; give at least one time, in one dimension.")
+    if not (np.isfinite(at).all() and (at >= 0).all()):
+        bad = int(np.flatnonzero(~(np.isfinite(at) & (at >= 0)))[0])
+        raise ParameterError(f"times[{bad}] is {at[bad]} ms; it must be finite and >= 0.")
+    duration = float(at.max()) or 1.0  # nothing after the last time can act on it; a duration of 0 is none
+    batch = _one_sample(net, spikes, duration)
+    record = simulate(net, params, batch, duration=duration, simulator=simulator)
+    order = np.argsort(at, kind="stable")
+    v, i = _core.trace(
+        net.core,
+        record._arrays,
+        core_inputs(record.inputs),
+        duration,
+        record._core_record,
+        net.index[population],
+        at[order],
+    )
+    back = np.argsort(order, kind="stable")
+    return Trace(v[back], i[back])
+
+
+def _one_sample(net: Network, spikes: Any, duration: float) -> dict[str, Spikes]:
+    given = spikes if isinstance(spikes, Mapping) else dict.fromkeys(net.inputs[:1], spikes)
+    batch: dict[str, Spikes] = {}
+    for name, one in given.items():
+        if isinstance(one, tuple):
+            one = Spikes.from_lists([one], n_units=net.population(name).size)
+        if isinstance(one, Spikes):
+            if len(one) != 1:
+                raise SpikesError(
+                    f"trace looks at one sample, but {len(one)} are given; give spikes[b] for one b."
+                )
+            one = one.crop(duration)
+        batch[name] = one
+    return collect_inputs(net, batch, duration)
