@@ -45,5 +45,102 @@ def divided_table():
         write(f"divided_{order}.txt", "nodes, then exp[nodes]", [r for r in rows if r[-1] > 1e-300])
 
 
+# Closed forms of the flow, as one writes them on paper; singular at tm = ts, which `kernel_table` steps around.
+def decay(d, tw, tm, ts):
+    return mp.exp(-d / tm)
+
+
+def rise(d, tw, tm, ts):
+    return 1 - mp.exp(-d / tm)
+
+
+def kappa(d, tw, tm, ts):
+    return ts / (tm - ts) * (mp.exp(-d / tm) - mp.exp(-d / ts))
+
+
+def kappa_peak(d, tw, tm, ts):
+    return kappa(tm, tw, tm, ts)
+
+
+def int_one(d, tw, tm, ts):
+    return tw * (1 - mp.exp(-d / tw))
+
+
+def _integral(d, rate):
+    return (1 - mp.exp(-d * rate)) / rate
+
+
+def weighted_int_kappa(d, tw, tm, ts):
+    return ts / (tm - ts) * (_integral(d, 1 / tm + 1 / tw) - _integral(d, 1 / ts + 1 / tw))
+
+
+def weighted_int_decay(d, tw, tm, ts):
+    return _integral(d, 1 / tm + 1 / tw)
+
+
+def weighted_int_rise(d, tw, tm, ts):
+    return int_one(d, tw, tm, ts) - weighted_int_decay(d, tw, tm, ts)
+
+
+def int_kappa(d, tw, tm, ts):
+    return ts / (tm - ts) * (_integral(d, 1 / tm) - _integral(d, 1 / ts))
+
+
+def int_decay(d, tw, tm, ts):
+    return _integral(d, 1 / tm)
+
+
+def int_rise(d, tw, tm, ts):
+    return d - int_decay(d, tw, tm, ts)
+
+
+STEP = mp.mpf(10) ** -40
+
+
+def derivative(f, k):
+    """df/dx_k by central differences; 300 digits leave room for it."""
+
+    def df(*x):
+        up, down = list(x), list(x)
+        up[k] *= 1 + STEP
+        down[k] *= 1 - STEP
+        return (f(*up) - f(*down)) / (2 * STEP * x[k])
+
+    return df
+
+
+def kernel_table():
+    """Value of each kernel and its sensitivity |f| + sum |x df/dx|, at (d, tw, tm, ts)."""
+    mp.mp.dps = 300
+    kernels = [
+        decay, derivative(decay, 2), rise,
+        kappa, derivative(kappa, 2), derivative(kappa, 3),
+        int_kappa, derivative(int_kappa, 2), derivative(int_kappa, 3),
+        int_decay, derivative(int_decay, 2), int_rise,
+        int_one,
+        weighted_int_kappa, derivative(weighted_int_kappa, 2), derivative(weighted_int_kappa, 3),
+        weighted_int_decay, derivative(weighted_int_decay, 2), weighted_int_rise,
+        kappa_peak,
+    ]  # fmt: skip
+    rng = random.Random(2)
+    points = []
+    for ratio in (1e-3, 0.01, 0.1, 0.25, 1 / 1.4, 1 - 1e-3, 1 - 1e-8, 1 - 2**-52, 1.0, 1 + 2**-52, 1 + 1e-5, 1.4, 2.0, 3.0, 4.0, 30.0, 1e3):
+        for span in (1e-6, 1e-2, 0.7, 3.0, 40.0):
+            tm = rng.choice([20.0, 5.0, 0.3, rng.uniform(1.0, 100.0)])
+            points.append((span * max(tm, tm / ratio) * rng.uniform(0.5, 1.0), tm * rng.choice([0.1, 1.0, 50.0]), tm, tm / ratio))
+    rows = []
+    for point in points:
+        x = list(map(mp.mpf, point))
+        if x[2] == x[3]:
+            x[3] *= 1 + mp.mpf(10) ** -60
+        row = list(point)
+        for f in kernels:
+            value = f(*x)
+            row += [value, abs(value) + sum(abs(x[k] * derivative(f, k)(*x)) for k in range(4))]
+        rows.append(row)
+    write("kernels.txt", "d tw tm ts, then value and sensitivity of each kernel", rows)
+
+
 if __name__ == "__main__":
     divided_table()
+    kernel_table()
