@@ -61,7 +61,7 @@ pub fn first_spike(
     let origin = first.time(earliest);
     let term = |k: usize| ((origin - first.time(k)) / tau_0).exp_neg();
     let others: f64 = (0..n).filter(|&k| k != earliest).map(term).sum();
-    let mut value = (target - origin) / tau_0 + others.ln_1p();
+    let mut value = (target - origin) / tau_0 + Real::ln_1p(others);
     // 1 - p of the label is the sum of the others' p: no cancellation.
     let mut wrong = 0.0;
     for k in (0..n).filter(|&k| k != label) {
