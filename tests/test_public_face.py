@@ -11,10 +11,23 @@ import pytest
 
 import evprop
 
-TOP = """
-    Spikes Network Input LIF LI Dense Sparse Record Exact init errors losses
-    simulate trace value_and_grad backward save load predict set_num_threads
-""".split()
+TOP = (
+    *(
+        "Spikes",
+        "Network",
+        "Input",
+        "LIF",
+        "LI",
+        "Dense",
+        "Sparse",
+        "Record",
+        "Exact",
+        "init",
+        "errors",
+        "losses",
+    ),
+    *("simulate", "trace", "value_and_grad", "backward", "save", "load", "predict", "set_num_threads"),
+)
 
 MODULES = {
     "init": "Normal Uniform Constant",
