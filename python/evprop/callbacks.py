@@ -1,0 +1,296 @@
+"""What looks at a training run, or takes part in it: log, checkpoints, progress, the best epoch, help for
+silent neurons.
+
+A callback subclasses `Callback` and defines what it needs. Its ``state`` goes into every checkpoint, so that
+a resumed run goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from .errors import ConfigError, nearest
+from .files import write_atomically
+from .parameters import Array
+from .record import Record
+from .run import Callback, Run
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as one line of strict JSON: NaN and infinity become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, np.generic):
+            value = value.item()
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(row), allow_nan=False)
+
+
+class JsonLog(Callback):
+    """One JSON line per epoch: loss, accuracy, spikes per neuron, learning rates, seconds, and ``health``,
+    the state of the gradients.
+
+    The file is flushed after each line. A resumed run first cuts it back to the epochs of its checkpoint.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: TextIO | None = None
+
+    def on_start(self, run: Run) -> None:
+        write_atomically(self.path, "".join(json_line(row) + "\n" for row in run.rows).encode())
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json_line(row) + "\n")
+            self._file.flush()
+
+    def on_end(self, run: Run, outcome: str) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class SaveCheckpoint(Callback):
+    """Keeps one checkpoint file up to date: every ``seconds`` of wall time, at the end, and on Ctrl-C.
+
+    When it is written does not change the run. A write that fails (a full disk) leaves the previous file and
+    ends the run with `CheckpointError`.
+    """
+
+    def __init__(self, path: str | Path, *, seconds: float = 10.0) -> None:
+        self.path = Path(path)
+        self.seconds = seconds
+        self._due = math.inf
+
+    def on_start(self, run: Run) -> None:
+        self._due = time.monotonic() + self.seconds
+
+    def on_batch(self, run: Run) -> None:
+        # A full epoch is written by on_epoch, once its row of the log is there too.
+        if run.batch < len(run.loader):
+            self._write_if_due(run)
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        self._write_if_due(run)
+
+    def on_end(self, run: Run, outcome: str) -> None:
+        if outcome != "failed":
+            run.checkpoint().write(self.path)
+
+    def _write_if_due(self, run: Run) -> None:
+        if time.monotonic() >= self._due:
+            run.checkpoint().write(self.path)
+            self._due = time.monotonic() + self.seconds
+
+
+class KeepBest(Callback):
+    """Keeps the parameters of the epoch that does best on the validation set.
+
+    The best accuracy wins; among equals the smaller loss, then the earlier epoch. After training: ``epoch``
+    (counted from 1) and ``params`` (copies), None before the first epoch.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: int | None = None
+        self.params: dict[str, Array] | None = None
+        self._score = (-math.inf, -math.inf)
+
+    def on_start(self, run: Run) -> None:
+        if run.validation is None:
+            raise ConfigError("KeepBest chooses on the validation set: give fit(validation=...).")
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        score = (row["val_accuracy"] if not math.isnan(row["val_accuracy"]) else 0.0, -row["val_loss"])
+        if score > self._score:
+            self._score = score
+            self.epoch = run.epoch
+            self.params = {name: array.copy() for name, array in run.params.items()}
+
+    def state(self) -> dict[str, Any]:
+        kept = {f"params.{name}": array for name, array in (self.params or {}).items()}
+        return {"epoch": self.epoch, "score": list(self._score), **kept}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        self._score = (state["score"][0], state["score"][1])
+        kept = {k.removeprefix("params."): np.array(v) for k, v in state.items() if k.startswith("params.")}
+        self.params = kept or None
+
+
+class StopWhen(Callback):
+    """Ends training once a number in the log reaches ``at_least``, for example StopWhen("accuracy", 1.0)."""
+
+    def __init__(self, column: str, at_least: float) -> None:
+        self.column = column
+        self.at_least = at_least
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        if self.column not in row:
+            raise ConfigError(f"StopWhen: no column {self.column!r} in the log: {nearest(self.column, row)}")
+        run.stop = run.stop or row[self.column] >= self.at_least
+
+
+class WeightBumping(Callback):
+    """Help for silent neurons: fast & deep's weight bumping (Göltz et al. 2021, Nat. Mach. Intell. 3;
+    ``check_bump_weights`` of their code).
+
+    After each batch the LIF populations are looked at in the network's order. For the first one in which more
+    than ``max_missing`` of the (sample, neuron) pairs are without a spike, the optimiser step is replaced by
+
+        w += amount          for all weights onto each neuron that was silent in at least one sample of the batch
+
+    and the amount doubles for as long as the same population stays the one. It is no gradient: it is there
+    because an exact gradient cannot see a spike that is not yet there.
+
+    Args:
+        max_missing: {LIF population: share of missing spikes allowed}; others are left alone. Fast & deep's
+            and DelGrad's Yin-Yang nets: 0.3 hidden, 0.0 output.
+        amount: the first amount, in the unit of v_th; 5e-4 in both.
+        double: False keeps the amount the same.
+    """
+
+    def __init__(
+        self, max_missing: Mapping[str, float], *, amount: float = 5e-4, double: bool = True
+    ) -> None:
+        for population, share in max_missing.items():
+            if not 0.0 <= share <= 1.0:
+                raise ConfigError(
+                    f"WeightBumping: max_missing[{population!r}] is {share!r}; it is a share, 0..1."
+                )
+        if not (math.isfinite(amount) and amount > 0):
+            raise ConfigError(f"WeightBumping: amount is {amount!r}; it must be finite and > 0.")
+        self.max_missing = dict(max_missing)
+        self.amount = amount
+        self.double = double
+        self._last = ""
+        self._next = amount
+
+    def on_start(self, run: Run) -> None:
+        spiking = [name for name, population in run.net.populations.items() if population.kind == "lif"]
+        for name in self.max_missing:
+            if name not in spiking:
+                raise ConfigError(f"WeightBumping: {name!r} is no LIF population: {nearest(name, spiking)}")
+
+    def replace_step(self, run: Run, record: Record) -> bool:
+        for name in run.net.populations:
+            if name not in self.max_missing:
+                continue
+            spikes = record.spikes[name]
+            fired = np.zeros((record.batch_size, run.net.populations[name].size), dtype=np.bool_)
+            fired[spikes.samples, spikes.units] = True
+            if 1.0 - np.count_nonzero(fired) / fired.size > self.max_missing[name]:
+                self._bump(run, name, np.logical_not(fired.all(axis=0)))
+                return True
+        self._last = ""
+        return False
+
+    def _bump(self, run: Run, population: str, silent: Array) -> None:
+        self._next = 2.0 * self._next if self.double and population == self._last else self.amount
+        self._last = population
+        for projection in run.net.projections:
+            if projection.post != population or "weight" not in projection.trained():
+                continue
+            weight = run.params[f"{projection.name}.weight"]
+            structure = projection.structure()
+            chosen = silent if structure is None else silent[structure[1]]
+            weight += self._next * chosen.astype(weight.dtype)
+            if not projection.self_connections and structure is None:
+                np.fill_diagonal(weight, 0.0)
+
+    def state(self) -> dict[str, Any]:
+        return {"last": self._last, "next": self._next}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._last, self._next = str(state["last"]), float(state["next"])
+
+
+class Progress(Callback):
+    """A bar (tqdm) with loss, accuracy and spikes per neuron; without a terminal, a line every ``seconds``."""
+
+    def __init__(self, *, file: TextIO | None = None, seconds: float = 10.0) -> None:
+        self._file = file
+        self.seconds = seconds
+        self._bar: Any = None
+        self._due = 0.0
+        self._shown = ""
+
+    def on_start(self, run: Run) -> None:
+        self._out = sys.stderr if self._file is None else self._file
+        self._due = time.monotonic() + self.seconds
+        if self._out.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=run.epochs * len(run.loader),
+                initial=run.epoch * len(run.loader) + run.batch,
+                unit="batch",
+                dynamic_ncols=True,
+                file=self._out,
+            )
+
+    def on_batch(self, run: Run) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        text = f"epoch {run.epoch}/{run.epochs}  {describe(row)}"
+        if self._bar is not None:
+            self._bar.set_description_str(f"epoch {run.epoch}/{run.epochs}", refresh=False)
+            self._bar.set_postfix_str(describe(row), refresh=False)
+        elif time.monotonic() >= self._due or run.epoch == run.epochs or run.stop:
+            print(text, file=self._out, flush=True)
+            self._due = time.monotonic() + self.seconds
+
+    def on_end(self, run: Run, outcome: str) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """A row of the log in a few words: loss, accuracy, validation accuracy, spikes per neuron."""
+    words = [f"loss {row['loss']:.4g}"]
+    if not math.isnan(row["accuracy"]):
+        words.append(f"acc {100 * row['accuracy']:.1f} %")
+    if "val_accuracy" in row and not math.isnan(row["val_accuracy"]):
+        words.append(f"val {100 * row['val_accuracy']:.1f} %")
+    counts = ", ".join(f"{name} {mean:.2f}" for name, mean in row["spikes_per_neuron"].items())
+    return "  ".join([*words, f"spikes/neuron {counts}"] if counts else words)
+
+
+def health_line(row: Mapping[str, Any]) -> str:
+    """The gradient-health entry of a row in one line."""
+    health = row["health"]
+    silent = ", ".join(f"{name} {100 * share:.1f} %" for name, share in health["silent"].items()) or "-"
+    smallest = f"{health['min_vdot']:.3g}" if health["min_vdot"] is not None else "-"
+    return (
+        f"smallest dV/dt at a spike {smallest} per ms; silent: {silent}; weight gradients dropped {health['dropped']}; "
+        f"largest gradient norm {health['max_grad_norm']:.3g}; bumped steps {health['bumped_steps']}"
+    )
+
+
+__all__ = (
+    "Callback",
+    "JsonLog",
+    "KeepBest",
+    "Progress",
+    "SaveCheckpoint",
+    "StopWhen",
+    "WeightBumping",
+    "describe",
+    "health_line",
+    "json_line",
+)

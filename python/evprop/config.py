@@ -1,0 +1,362 @@
+"""Experiment files: TOML in, a checked tree of settings out, and back to text for the run folder.
+
+A table with a ``kind`` becomes an object of evprop: ``[loss] kind = "FirstSpike"`` takes exactly the
+arguments of `evprop.losses.FirstSpike`. So the documentation of the classes is the documentation of the file,
+and an unknown key is an error that suggests the nearest one. Sections:
+
+    name, description, seed, duration (ms)
+    [data]               kind = "yin_yang" | "sequence_detection"
+    [populations.NAME]   kind = "Input" | "LIF" | "LI"         constants: numbers or initialisers
+    [projections.NAME]   kind = "Dense"                        weight, delay: numbers or initialisers
+    [simulator]          kind = "Exact"
+    [loss]               kind = "FirstSpike" | "RelativeMSE" | "SpikeTimeMSE" | "CrossEntropy"
+    [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
+    [training]           epochs, batch_size, max_dw_norm
+    [callbacks.KIND]     KIND = KeepBest | StopWhen | WeightBumping
+
+An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from . import callbacks, datasets, init, losses, optim
+from .errors import ConfigError, EvpropError, nearest
+from .populations import POPULATIONS
+from .projections import Dense
+from .simulators import Exact
+
+Registry = Mapping[str, Callable[..., Any]]
+
+
+def _named(*classes: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    return {c.__name__: c for c in classes}
+
+
+INITIALISERS = _named(init.Constant, init.LogNormal, init.Normal, init.Uniform)
+READOUTS = _named(losses.Final, losses.Integral, losses.Max, losses.Sampled, losses.WeightedIntegral)
+SCHEDULES = _named(optim.Constant, optim.CosineDecay, optim.ExponentialDecay, optim.StepDecay)
+MAPS = _named(optim.Log, optim.Sigmoid)
+DATA = _named(datasets.yin_yang, datasets.sequence_detection)
+LOSSES = _named(losses.CrossEntropy, losses.FirstSpike, losses.RelativeMSE, losses.SpikeTimeMSE)
+OPTIMISERS = _named(optim.SGD, optim.Adam, optim.AdamW)
+CALLBACKS = _named(callbacks.KeepBest, callbacks.StopWhen, callbacks.WeightBumping)
+SIMULATORS = _named(Exact)
+NESTED: Mapping[str, Registry] = {"readout": READOUTS, "schedule": SCHEDULES, "map": MAPS}
+"""What a table with a kind inside another one may be, by its key; anything else is an initialiser."""
+
+TOP_LEVEL = (
+    "name",
+    "description",
+    "seed",
+    "duration",
+    "data",
+    "populations",
+    "projections",
+    "simulator",
+    "loss",
+    "optimiser",
+    "training",
+    "callbacks",
+)
+REQUIRED = tuple(key for key in TOP_LEVEL if key not in ("description", "simulator", "callbacks"))
+TRAINING = ("epochs", "batch_size", "max_dw_norm")
+SET_ELSEWHERE = frozenset({"split", "pre_post", "self"})
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked experiment: ``values`` is the tree of settings, ``text`` the TOML that says the same."""
+
+    values: Mapping[str, Any]
+    text: str
+
+    def __getitem__(self, path: str) -> Any:
+        """The setting at a dotted path."""
+        value: Any = self.values
+        for part in path.split("."):
+            value = value[part]
+        return value
+
+    def build(self, section: str, **more: Any) -> Any:
+        """The object that a section with a ``kind`` describes; ``more`` are arguments that no file sets."""
+        return build(self.values[section], section, _registry(section), more)
+
+
+def experiments() -> dict[str, str]:
+    """The experiments shipped with evprop: {name: its first comment line}."""
+    found = {}
+    for file in sorted(resources.files("evprop").joinpath("experiments").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".toml"):
+            first = file.read_text(encoding="utf-8").split("\n", 1)[0]
+            found[file.name.removesuffix(".toml")] = first.lstrip("# ")
+    return found
+
+
+def load_config(task: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an experiment by its shipped name or from a .toml file, and apply overrides such as
+    "optimiser.lr=0.003".
+
+    An override is a line of TOML: keys with dots in them are quoted (``optimiser.groups."*.delay".lr=1.0``),
+        and a
+    table with a ``kind`` replaces the old one (``loss={kind="RelativeMSE", delta=2.0}``). A bare word is a
+    string.
+    """
+    text = _text_of(task)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{task} is no valid TOML: {error}") from error
+    check(values)
+    for line in overrides:
+        changed = copy.deepcopy(values)
+        for path, value in _leaves(_parse_override(line)):
+            text = _edit_text(text, path, value)
+            _set(changed, path, value)
+        values = changed
+    check(values)
+    if not _says(text, values):
+        text = f"# {values['name']}, as changed by: {'; '.join(overrides)}\n\n{to_toml(values)}"
+    return Config(values, text)
+
+
+def _text_of(task: str | Path) -> str:
+    path = Path(task)
+    if path.suffix == ".toml":
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from error
+    shipped = resources.files("evprop").joinpath("experiments", f"{task}.toml")
+    if not shipped.is_file():
+        raise ConfigError(
+            f"unknown task {str(task)!r}: {nearest(str(task), experiments())} Or give a .toml file."
+        )
+    return shipped.read_text(encoding="utf-8")
+
+
+# -- checking and building -----------------------------------------------------------------------------------
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Raise unless every key is known and every table with a kind takes the arguments it is given."""
+    _known_keys("", values, TOP_LEVEL)
+    for key in REQUIRED:
+        if key not in values:
+            raise ConfigError(f"the experiment lacks '{key}'.")
+    for section in ("populations", "projections"):
+        for name, table in values[section].items():
+            arguments_of(table, f"{section}.{name}", _registry(section))
+    for section in ("data", "simulator", "loss", "optimiser"):
+        if section in values:
+            arguments_of(values[section], section, _registry(section))
+    for pattern, group in values["optimiser"].get("groups", {}).items():
+        where = f'optimiser.groups."{pattern}"'
+        _known_keys(where, group, optim.GROUP_KEYS)
+        _check_nested(group, where)
+    for name, table in values.get("callbacks", {}).items():
+        arguments_of({"kind": name, **table}, f"callbacks.{name}", CALLBACKS)
+    _known_keys("training", values["training"], TRAINING)
+    for key in ("epochs", "batch_size"):
+        if not isinstance(values["training"].get(key), int):
+            raise ConfigError(f"training.{key} is {values['training'].get(key)!r}; it must be an integer.")
+    for key, types in (("seed", int), ("duration", (int, float)), ("name", str)):
+        if not isinstance(values[key], types) or isinstance(values[key], bool):
+            raise ConfigError(
+                f"{key} is {values[key]!r}; it must be {'text' if key == 'name' else 'a number'}."
+            )
+
+
+def build(table: Any, where: str, registry: Registry, more: Mapping[str, Any] | None = None) -> Any:
+    """The object of a table with a kind, those inside it built first."""
+    maker, arguments = arguments_of(table, where, registry)
+    built = {}
+    for key, value in arguments.items():
+        if isinstance(value, Mapping) and "kind" in value:
+            built[key] = build(value, f"{where}.{key}", NESTED.get(key, INITIALISERS))
+        elif key == "groups":
+            built[key] = {
+                pattern: {
+                    k: build(v, f"{where}.{pattern}.{k}", NESTED[k]) if isinstance(v, Mapping) else v
+                    for k, v in group.items()
+                }
+                for pattern, group in value.items()
+            }
+        else:
+            built[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return maker(**built, **(more or {}))
+    except EvpropError as error:
+        raise ConfigError(f"[{where}] {error}") from error
+    except TypeError as error:
+        raise ConfigError(f"[{where}] cannot be made: {error}") from error
+
+
+def arguments_of(table: Any, where: str, registry: Registry) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The class that a table names and the table's other entries, checked against the class's arguments."""
+    if not isinstance(table, Mapping) or "kind" not in table:
+        raise ConfigError(f"[{where}] lacks 'kind': {nearest('', registry)}")
+    kind = table["kind"]
+    if kind not in registry:
+        raise ConfigError(f"[{where}] kind = {kind!r} is unknown: {nearest(kind, registry)}")
+    arguments = {key: value for key, value in table.items() if key != "kind"}
+    _known_keys(where, arguments, arguments_taken(registry[kind]))
+    _check_nested(arguments, where)
+    return registry[kind], arguments
+
+
+def arguments_taken(maker: Callable[..., Any]) -> list[str]:
+    """The names of a class's or function's arguments; ``**common`` stands for those of the base class."""
+    makers = (
+        [c.__init__ for c in maker.__mro__ if "__init__" in vars(c)] if inspect.isclass(maker) else [maker]
+    )
+    names: dict[str, None] = {}
+    for one in makers:
+        parameters = inspect.signature(one).parameters.values()
+        names.update(
+            dict.fromkeys(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+        )
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            break
+    return [name for name in names if name not in SET_ELSEWHERE]
+
+
+def _check_nested(arguments: Mapping[str, Any], where: str) -> None:
+    for key, value in arguments.items():
+        if isinstance(value, Mapping) and ("kind" in value or key in NESTED):
+            arguments_of(value, f"{where}.{key}", NESTED.get(key, INITIALISERS))
+
+
+def _known_keys(where: str, table: Any, known: Sequence[str]) -> None:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where} is {table!r}; it must be a table.")
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"unknown setting '{f'{where}.' if where else ''}{key}': {nearest(key, known)}")
+
+
+def _registry(section: str) -> Registry:
+    registries: dict[str, Registry] = {
+        "data": DATA,
+        "populations": POPULATIONS,
+        "projections": _named(Dense),
+        "simulator": SIMULATORS,
+        "loss": LOSSES,
+        "optimiser": OPTIMISERS,
+    }
+    return registries[section]
+
+
+# -- overrides -----------------------------------------------------------------------------------------------
+
+
+def _parse_override(line: str) -> dict[str, Any]:
+    key, equals, value = line.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {line!r}: give KEY=VALUE, for example optimiser.lr=0.003.")
+    for candidate in (f"{key} = {value}", f"{key} = '{value.strip()}'"):
+        try:
+            return tomllib.loads(candidate)
+        except tomllib.TOMLDecodeError:
+            continue
+    raise ConfigError(f"--set {line!r}: neither key nor value can be read; values are written as in TOML.")
+
+
+def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value and "kind" not in value:
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _set(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    table: Any = values
+    for depth, key in enumerate(path[:-1]):
+        if key not in table:
+            fresh = path[0] == "callbacks" or path[:2] == ("optimiser", "groups") or depth == 0
+            if not fresh or (depth == 0 and key not in TOP_LEVEL):
+                raise ConfigError(
+                    f"unknown setting '{'.'.join(path)}': no '{key}' here; {nearest(key, table)}"
+                )
+            table[key] = {}
+        table = table[key]
+        if not isinstance(table, dict):
+            raise ConfigError(f"'{'.'.join(path)}': '{key}' is {table!r}, not a table.")
+    table[path[-1]] = value
+
+
+# -- text ----------------------------------------------------------------------------------------------------
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """A tree of settings as TOML: tables two levels deep as sections, deeper ones inline."""
+    lines = [f"{_key(k)} = {_value(v)}" for k, v in values.items() if not isinstance(v, Mapping)]
+    for section, table in values.items():
+        if not isinstance(table, Mapping):
+            continue
+        named = section in ("populations", "projections", "callbacks")
+        if not named:
+            lines += ["", f"[{_key(section)}]", *(f"{_key(k)} = {_value(v)}" for k, v in table.items())]
+            continue
+        for name, inner in table.items():
+            head = f"[{_key(section)}.{_key(name)}]"
+            lines += ["", head, *(f"{_key(k)} = {_value(v)}" for k, v in inner.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _text(key)
+
+
+def _text(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else {math.inf: "inf", -math.inf: "-inf"}.get(value, "nan")
+    if isinstance(value, Mapping):
+        return (
+            "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }" if value else "{}"
+        )
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    return repr(value)
+
+
+def _edit_text(text: str, path: tuple[str, ...], value: Any) -> str:
+    """The same text with one value replaced, its comments kept; unchanged where the value has no line of its own."""
+    section, lines = "", text.split("\n")
+    wanted = ".".join(_key(part) for part in path[:-1])
+    for k, line in enumerate(lines):
+        if head := re.match(r"\s*\[([^\[\]]+)\]", line):
+            section = head[1].replace(" ", "")
+        found = re.match(r"(\s*)([\w\-\"*.]+)(\s*=\s*)", line)
+        if found and section == wanted and found[2] == _key(path[-1]):
+            quoted = re.search(r"\s+#[^\"']*$", line)
+            comment = quoted[0] if quoted else ""
+            lines[k] = f"{found[1]}{found[2]}{found[3]}{_value(value)}{comment}"
+    return "\n".join(lines)
+
+
+def _says(text: str, values: Mapping[str, Any]) -> bool:
+    try:
+        return tomllib.loads(text) == values
+    except tomllib.TOMLDecodeError:
+        return False

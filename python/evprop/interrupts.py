@@ -1,0 +1,63 @@
+"""Ctrl-C where nothing is half done.
+
+A `KeyboardInterrupt` may come between any two bytecodes, in the middle of an optimiser step for example, and
+the state that it leaves would continue with other bits than the uninterrupted run. Inside ``with Interrupts()
+as interrupts`` it is raised at once only within ``with interrupts.allowed()``, which encloses computations
+that change nothing; anywhere else it waits for the next ``check()``.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupts:
+    """Holds Ctrl-C back; outside the main thread, where it never arrives, it does nothing."""
+
+    def __init__(self) -> None:
+        self._pending = False
+        self._allowed = False
+        self._previous: Any = None
+        self._installed = False
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+            self._installed = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, self._previous if self._previous is not None else signal.SIG_DFL)
+            self._installed = False
+        if self._pending and kind is None:  # arrived after the last check: do not swallow it
+            self._pending = False
+            raise KeyboardInterrupt
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._allowed:
+            raise KeyboardInterrupt
+        self._pending = True
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` if Ctrl-C was held back."""
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Ctrl-C is raised at once inside."""
+        self.check()
+        self._allowed = True
+        try:
+            yield
+        finally:
+            self._allowed = False

@@ -1,0 +1,236 @@
+"""All trainable parameters as one flat vector, so that a step costs a dozen NumPy calls and not a dozen per
+array.
+
+A ``Flat`` is made once by ``Optimiser.init``. It knows, for each trainable array, its slice of the vector,
+its group's settings, its map (see maps.py) and the projection that keeps it legal after each step:
+
+    delay             >= 0
+    tau_mem, tau_syn  >= tau_min
+    v_reset, v_init   <= v_th - min_swing      (where v_th alone is trained, v_th is what moves)
+    min, max          bounds of the parameter's group, if given
+
+A mapped parameter is never projected: its map keeps it in range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConfigError, DtypeError, ParameterError, ShapeError, TrainingError, nearest
+from .maps import Map
+
+Array = npt.NDArray[Any]
+Params = MutableMapping[str, Array]
+
+TIME_CONSTANTS = ("tau_mem", "tau_syn")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One trainable array's place in the vector."""
+
+    name: str
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    group: int
+    map: Map | None
+
+
+class Flat:
+    """The flat view of a set of parameters (see the module's text)."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Array],
+        trainable: Sequence[str],
+        patterns: Sequence[str],
+        settings: Sequence[Mapping[str, Any]],
+        *,
+        tau_min: float,
+        min_swing: float,
+    ) -> None:
+        """``patterns[i]`` (a glob; the first that matches wins) goes with ``settings[i]``; the last matches all."""
+        if not trainable:
+            raise ParameterError(
+                "Nothing to train: the network has no trainable parameter. Name some with trainable=(...)."
+            )
+        dtypes = {params[name].dtype for name in trainable}
+        if len(dtypes) != 1 or next(iter(dtypes)) not in (np.dtype("float64"), np.dtype("float32")):
+            raise DtypeError(
+                f"Parameters must be all float64 or all float32, got {sorted(str(d) for d in dtypes)}. "
+                "Make them with net.init(seed, dtype=...)."
+            )
+        self.dtype = next(iter(dtypes))
+        self.slots: list[Slot] = []
+        used = [False] * len(patterns)
+        start = 0
+        for name in trainable:
+            group = next(i for i, pattern in enumerate(patterns) if fnmatchcase(name, pattern))
+            used[group] = True
+            stop = start + params[name].size
+            self.slots.append(Slot(name, start, stop, params[name].shape, group, settings[group].get("map")))
+            start = stop
+        for pattern, hit in zip(patterns[:-1], used[:-1], strict=True):
+            if not hit:
+                raise ConfigError(
+                    f"Optimiser group '{pattern}' matches no trainable parameter. {nearest(pattern, trainable)}"
+                )
+        self.size = start
+        self.gradient = np.zeros(start, self.dtype)
+        self._update = np.zeros(start, self.dtype)
+        self._gradient_views = self._views(self.gradient)
+        self._update_views = self._views(self._update)
+        self.mapped = [slot for slot in self.slots if slot.map is not None]
+        self._mapped_values: dict[str, Array] = {}
+        bounds = [(s.get("min"), s.get("max")) for s in settings]
+        self._projections = _projections(self.slots, bounds, params, tau_min, min_swing)
+
+    def _views(self, vector: Array) -> list[Array]:
+        return [vector[slot.start : slot.stop].reshape(slot.shape) for slot in self.slots]
+
+    def spread(self, values: Sequence[float]) -> float | Array:
+        """One value per slot, spread over the vector; a plain number if all are equal."""
+        if len(set(values)) == 1:
+            return float(values[0])
+        vector = np.empty(self.size, self.dtype)
+        for slot, value in zip(self.slots, values, strict=True):
+            vector[slot.start : slot.stop] = value
+        return vector
+
+    def preimages(self, params: Mapping[str, Array]) -> Array:
+        """The free variables theta of the mapped parameters, end to end (empty if there are none)."""
+        parts = []
+        for slot in self.mapped:
+            assert slot.map is not None
+            theta = slot.map.inverse(params[slot.name].reshape(-1), slot.name)
+            self._mapped_values[slot.name] = params[slot.name].copy()
+            parts.append(theta)
+        return np.concatenate(parts) if parts else np.zeros(0, self.dtype)
+
+    def gather(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> Array:
+        """The gradient with respect to the free variables, in a buffer that the next call overwrites."""
+        for slot, view in zip(self.slots, self._gradient_views, strict=True):
+            grad = grads[slot.name]
+            if grad.shape != slot.shape:
+                raise ShapeError(
+                    f"Gradient of {slot.name}: shape {grad.shape}, but the parameter has {slot.shape}."
+                )
+            if slot.map is None:
+                view[...] = grad
+            else:
+                np.multiply(grad, slot.map.slope(params[slot.name]), out=view)
+        return self.gradient
+
+    def values(self, params: Mapping[str, Array], preimages: Array) -> Array:
+        """The free variables as one new vector: theta where a parameter is mapped, the parameter itself elsewhere."""
+        vector = np.empty(self.size, self.dtype)
+        position = 0
+        for slot in self.slots:
+            if slot.map is None:
+                vector[slot.start : slot.stop] = params[slot.name].reshape(-1)
+            else:
+                width = slot.stop - slot.start
+                vector[slot.start : slot.stop] = preimages[position : position + width]
+                position += width
+        return vector
+
+    def subtract(self, params: Params, update: Array, preimages: Array) -> None:
+        """Move the free variables by ``-update`` and bring the parameters up to date, in place and in range."""
+        self._update[...] = update
+        position = 0
+        for slot, view in zip(self.slots, self._update_views, strict=True):
+            value = params[slot.name]
+            if slot.map is None:
+                value -= view
+                continue
+            theta = preimages[position : position + slot.stop - slot.start]
+            position += theta.size
+            known = self._mapped_values.get(slot.name)
+            if known is None or not np.array_equal(
+                known, value
+            ):  # changed by hand since the last step: take that over
+                theta[...] = slot.map.inverse(value.reshape(-1), slot.name)
+            theta -= view.reshape(-1)
+            value[...] = slot.map.forward(theta).reshape(slot.shape)
+            self._mapped_values[slot.name] = value.copy()
+        for project in self._projections:
+            project(params)
+
+    def adopt(self, params: Mapping[str, Array]) -> None:
+        """Take the mapped parameters as they are for the images of the pre-images (after a checkpoint was read)."""
+        self._mapped_values = {slot.name: params[slot.name].copy() for slot in self.mapped}
+
+    def refuse_nonfinite(self, grads: Mapping[str, Array]) -> None:
+        """Raise the error that names the parameters whose gradient is not finite, if there are any."""
+        bad = {slot.name: int((~np.isfinite(grads[slot.name])).sum()) for slot in self.slots}
+        listed = ", ".join(f"{name} ({count} of {grads[name].size})" for name, count in bad.items() if count)
+        if listed:
+            raise TrainingError(
+                f"The gradient is not finite: {listed}. Parameters are unchanged. A spike about to vanish makes an "
+                "exact gradient explode: see grads.health.min_vdot, and bound it with max_dw_norm=... or clip_norm=..."
+            )
+
+
+def _projections(
+    slots: Sequence[Slot],
+    bounds: Sequence[tuple[float | None, float | None]],
+    params: Mapping[str, Array],
+    tau_min: float,
+    min_swing: float,
+) -> list[Callable[[Params], None]]:
+    found: list[Callable[[Params], None]] = []
+    free = {slot.name for slot in slots if slot.map is None}
+    for slot in slots:
+        kind = slot.name.rsplit(".", 1)[-1]
+        low, high = bounds[slot.group]
+        if slot.map is not None:
+            if low is not None or high is not None:
+                raise ConfigError(
+                    f"{slot.name} has a map, which keeps it in range: leave min and max out, or the map."
+                )
+            continue
+        floor = 0.0 if kind == "delay" else tau_min if kind in TIME_CONSTANTS else None
+        if floor is not None:
+            low = floor if low is None else max(low, floor)
+        if low is not None and high is not None and low >= high:
+            raise ConfigError(f"{slot.name}: the lower bound {low} is not below the upper bound {high}.")
+        if low is not None:
+            found.append(_bound(slot.name, low, np.maximum))
+        if high is not None:
+            found.append(_bound(slot.name, high, np.minimum))
+    populations = dict.fromkeys(name.rsplit(".", 1)[0] for name in params if name.endswith(".v_th"))
+    for population in populations:
+        v_th = f"{population}.v_th"
+        lower = [name for name in (f"{population}.v_reset", f"{population}.v_init") if name in params]
+        if v_th in free:
+            found.extend(_raise_above(v_th, name, min_swing) for name in lower if name not in free)
+        found.extend(_keep_below(name, v_th, min_swing) for name in lower if name in free)
+    return found
+
+
+def _bound(name: str, limit: float, pick: np.ufunc) -> Callable[[Params], None]:
+    def project(params: Params) -> None:
+        pick(params[name], limit, out=params[name])
+
+    return project
+
+
+def _raise_above(upper: str, lower: str, gap: float) -> Callable[[Params], None]:
+    def project(params: Params) -> None:
+        np.maximum(params[upper], params[lower] + gap, out=params[upper])
+
+    return project
+
+
+def _keep_below(lower: str, upper: str, gap: float) -> Callable[[Params], None]:
+    def project(params: Params) -> None:
+        np.minimum(params[lower], params[upper] - gap, out=params[lower])
+
+    return project

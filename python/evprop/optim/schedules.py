@@ -1,0 +1,99 @@
+"""Learning-rate schedules: a factor on the learning rate as a function of training time.
+
+    StepDecay         factor^floor(x / every)        DelGrad, fast & deep: 0.95 every 20 epochs
+    ExponentialDecay  factor^x                       Wunderlich & Pehle 2021: 0.95 every epoch
+    CosineDecay       final + (1 - final) (1 + cos(pi min(x / over, 1))) / 2   Loshchilov & Hutter 2017
+
+x is the number of finished epochs (``per="epoch"``, the default) or of finished optimiser steps
+(``per="step"``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ..errors import ConfigError
+
+Per = Literal["epoch", "step"]
+
+
+class Schedule(Protocol):
+    """Anything that gives the factor for a step count and an epoch count."""
+
+    def __call__(self, step: int, epoch: int) -> float:
+        """The factor on the learning rate after ``step`` finished steps and ``epoch`` finished epochs."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """No schedule: the factor is 1."""
+
+    def __call__(self, step: int, epoch: int) -> float:
+        """1."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """factor^floor(x / every)."""
+
+    every: int
+    factor: float
+    per: Per = "epoch"
+
+    def __post_init__(self) -> None:
+        _check_per(self.per)
+        if self.every < 1:
+            raise ConfigError(f"StepDecay: every must be at least 1, got {self.every}.")
+        _check_factor("StepDecay", self.factor)
+
+    def __call__(self, step: int, epoch: int) -> float:
+        """The factor now."""
+        return float(self.factor ** ((epoch if self.per == "epoch" else step) // self.every))
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """factor^x."""
+
+    factor: float
+    per: Per = "epoch"
+
+    def __post_init__(self) -> None:
+        _check_per(self.per)
+        _check_factor("ExponentialDecay", self.factor)
+
+    def __call__(self, step: int, epoch: int) -> float:
+        """The factor now."""
+        return float(self.factor ** (epoch if self.per == "epoch" else step))
+
+
+@dataclass(frozen=True)
+class CosineDecay:
+    """From 1 down to ``final`` along half a cosine over ``over`` epochs (or steps), ``final`` after that."""
+
+    over: int
+    final: float = 0.0
+    per: Per = "epoch"
+
+    def __post_init__(self) -> None:
+        _check_per(self.per)
+        if self.over < 1:
+            raise ConfigError(f"CosineDecay: over must be at least 1, got {self.over}.")
+
+    def __call__(self, step: int, epoch: int) -> float:
+        """The factor now."""
+        x = min((epoch if self.per == "epoch" else step) / self.over, 1.0)
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * x))
+
+
+def _check_per(per: str) -> None:
+    if per not in ("epoch", "step"):
+        raise ConfigError(f"A schedule counts per='epoch' or per='step', got per={per!r}.")
+
+
+def _check_factor(name: str, factor: float) -> None:
+    if not (math.isfinite(factor) and factor > 0):
+        raise ConfigError(f"{name}: factor must be positive and finite, got {factor}.")
