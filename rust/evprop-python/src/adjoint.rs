@@ -1,0 +1,113 @@
+//! `backward`: cotangents in, gradients out.
+use evprop::adjoint::{Request, backward as core_backward};
+use evprop::math::Simd;
+use evprop::network::Params;
+use evprop::record::Record;
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
+use crate::enter::enter;
+use crate::errors::{named, raise};
+use crate::network::CoreNetwork;
+use crate::simulate::{CoreRecord, either};
+
+type Outcome<'py> = (Vec<Option<Bound<'py, PyAny>>>, Option<Vec<Bound<'py, PyArray1<f64>>>>, Bound<'py, PyDict>);
+
+struct Asked<'py> {
+    spike_times: Vec<Option<Array<'py, f64>>>,
+    readouts: Vec<Option<Array<'py, f64>>>,
+    wrt: Vec<bool>,
+    input_times: bool,
+    scale: f64,
+    max_dw_norm: Option<f64>,
+    min_vdot: Option<f64>,
+}
+
+/// Gradients, summed over the batch and multiplied by `scale`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn backward<'py>(
+    py: Python<'py>,
+    core: &CoreNetwork,
+    params: Vec<Bound<'py, PyAny>>,
+    inputs: Vec<Bound<'py, PyAny>>,
+    record: &CoreRecord,
+    spike_cotangents: Vec<Option<Bound<'py, PyAny>>>,
+    readout_cotangents: Vec<Option<Bound<'py, PyAny>>>,
+    wrt: Vec<bool>,
+    input_times: bool,
+    scale: f64,
+    max_dw_norm: Option<f64>,
+    min_vdot: Option<f64>,
+) -> PyResult<Outcome<'py>> {
+    let list = |given: &[Option<Bound<'py, PyAny>>]| {
+        let one = |o: &Option<Bound<'py, PyAny>>| o.as_ref().map(|a| Array::new(a, "cotangent", "float64")).transpose();
+        given.iter().map(one).collect::<PyResult<Vec<_>>>()
+    };
+    let asked = Asked {
+        spike_times: list(&spike_cotangents)?,
+        readouts: list(&readout_cotangents)?,
+        wrt,
+        input_times,
+        scale,
+        max_dw_norm,
+        min_vdot,
+    };
+    let inputs = spike_list(&inputs)?;
+    either!(record, r => run(py, core, &params, &inputs, r, &asked))
+}
+
+fn run<'py, T: Scalar>(
+    py: Python<'py>,
+    core: &CoreNetwork,
+    params: &[Bound<'py, PyAny>],
+    inputs: &[Spikes<'py>],
+    record: &Record<T>,
+    asked: &Asked<'py>,
+) -> PyResult<Outcome<'py>> {
+    let network = &core.network;
+    let lengths = [
+        ("spike_cotangents", asked.spike_times.len(), network.populations().len()),
+        ("readout_cotangents", asked.readouts.len(), record.requests.len()),
+        ("wrt", asked.wrt.len(), network.layout().len()),
+    ];
+    for (name, given, needed) in lengths {
+        if given != needed {
+            return Err(named(py, "RecordError", &format!("{name} has {given} entries, {needed} are needed")));
+        }
+    }
+    let arrays = parameters::<T>(network, params)?;
+    let params = Params::new(network, arrays.iter().map(Array::slice).collect()).map_err(|e| raise(py, &e))?;
+    let inputs = inputs.iter().map(|s| s.batch(py)).collect::<PyResult<Vec<_>>>()?;
+    let spike_times: Vec<_> = asked.spike_times.iter().map(|a| a.as_ref().map(Array::slice)).collect();
+    let readouts: Vec<_> = asked.readouts.iter().map(|a| a.as_ref().map(Array::slice)).collect();
+    let request = Request {
+        spike_times: &spike_times,
+        readouts: &readouts,
+        wrt: &asked.wrt,
+        input_times: asked.input_times,
+        scale: asked.scale,
+        max_dw_norm: asked.max_dw_norm,
+        min_vdot: asked.min_vdot,
+    };
+    let simd = Simd::detect();
+    let (gradients, times) = enter(py, |cancel| {
+        core_backward(cancel, simd, network, &params, &inputs, record, &request)
+    })?;
+    let health = PyDict::new(py);
+    health.set_item("min_vdot", gradients.min_vdot)?;
+    health.set_item("dropped", gradients.dropped)?;
+    health.set_item("floored", gradients.floored)?;
+    let array = |(k, slot): (usize, Vec<T>)| {
+        if !asked.wrt[k] {
+            return Ok(None);
+        }
+        let shape = network.layout()[k].shape.clone();
+        Ok(Some(slot.into_pyarray(py).reshape(shape)?.into_any()))
+    };
+    let slots = gradients.slots.into_iter().enumerate().map(array).collect::<PyResult<Vec<_>>>()?;
+    let times = asked.input_times.then(|| times.into_iter().map(|t| t.into_pyarray(py)).collect());
+    Ok((slots, times, health))
+}

@@ -1,0 +1,32 @@
+//! The Python door `evprop._core`: takes arrays in, calls the core, hands arrays out. No numerics here.
+mod adjoint;
+mod arrays;
+mod enter;
+mod errors;
+mod losses;
+mod network;
+mod simulate;
+mod spikes;
+
+use pyo3::prelude::*;
+
+/// The compiled core of evprop.
+#[pymodule(gil_used = true)]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<network::CoreNetwork>()?;
+    m.add_class::<simulate::CoreRecord>()?;
+    m.add_function(wrap_pyfunction!(spikes::check_spikes, m)?)?;
+    m.add_function(wrap_pyfunction!(simulate::simulate, m)?)?;
+    m.add_function(wrap_pyfunction!(simulate::replay, m)?)?;
+    m.add_function(wrap_pyfunction!(simulate::trace, m)?)?;
+    m.add_function(wrap_pyfunction!(adjoint::backward, m)?)?;
+    m.add_function(wrap_pyfunction!(losses::loss_first_spike, m)?)?;
+    m.add_function(wrap_pyfunction!(losses::loss_relative_mse, m)?)?;
+    m.add_function(wrap_pyfunction!(losses::loss_spike_time_mse, m)?)?;
+    m.add_function(wrap_pyfunction!(losses::loss_cross_entropy, m)?)?;
+    m.add_function(wrap_pyfunction!(arrays::fingerprint, m)?)?;
+    m.add_function(wrap_pyfunction!(enter::set_num_threads, m)?)?;
+    m.add_function(wrap_pyfunction!(enter::num_threads, m)?)?;
+    m.add_function(wrap_pyfunction!(enter::simd_level, m)?)?;
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! `simulate`, `replay`, `trace` and the record they share.
+use evprop::math::Simd;
+use evprop::network::Params;
+use evprop::record::{Readout, ReadoutRequest, Record};
+use evprop::simulate::{Settings, replay as core_replay, simulate as core_simulate};
+use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
+use pyo3::prelude::*;
+
+use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
+use crate::enter::enter;
+use crate::errors::{named, raise};
+use crate::network::CoreNetwork;
+
+/// A record in either precision.
+pub enum Either {
+    /// float64.
+    Double(Record<f64>),
+    /// float32.
+    Single(Record<f32>),
+}
+
+/// Spikes, currents and readouts of a batch.
+#[pyclass(frozen, module = "evprop._core")]
+pub struct CoreRecord {
+    pub(crate) record: Either,
+}
+
+/// Runs the same expression on either record.
+macro_rules! either {
+    ($self:expr, $record:ident => $body:expr) => {
+        match &$self.record {
+            $crate::simulate::Either::Double($record) => $body,
+            $crate::simulate::Either::Single($record) => $body,
+        }
+    };
+}
+pub(crate) use either;
+
+type SpikeArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
+
+#[pymethods]
+impl CoreRecord {
+    #[getter]
+    fn batch(&self) -> usize {
+        either!(self, r => r.batch)
+    }
+
+    #[getter]
+    fn duration(&self) -> f64 {
+        either!(self, r => r.duration)
+    }
+
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        match &self.record {
+            Either::Double(_) => "float64",
+            Either::Single(_) => "float32",
+        }
+    }
+
+    /// Times, units and offsets of a population.
+    fn spikes<'py>(&self, py: Python<'py>, pop: usize) -> PyResult<SpikeArrays<'py>> {
+        either!(self, r => {
+            let p = r.populations.get(pop).ok_or_else(|| out_of_range(py, "population", pop))?;
+            Ok((p.times.to_pyarray(py), p.units.to_pyarray(py), p.offsets.to_pyarray(py)))
+        })
+    }
+
+    /// Synaptic current at each spike of a population.
+    fn currents<'py>(&self, py: Python<'py>, pop: usize) -> PyResult<Bound<'py, PyAny>> {
+        either!(self, r => {
+            let p = r.populations.get(pop).ok_or_else(|| out_of_range(py, "population", pop))?;
+            Ok(p.current.to_pyarray(py).into_any())
+        })
+    }
+
+    /// Values of readout `k`: `(batch, n)`, or `(batch, times, n)` if sampled.
+    fn readout<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Bound<'py, PyAny>> {
+        either!(self, r => {
+            let (asked, found) = readout_at(py, r, k)?;
+            let width = asked.readout.width();
+            let n = if width * r.batch == 0 { 0 } else { found.values.len() / (r.batch * width) };
+            let flat = found.values.to_pyarray(py);
+            match asked.readout {
+                Readout::Sampled(_) => Ok(flat.reshape([r.batch, width, n])?.into_any()),
+                _ => Ok(flat.reshape([r.batch, n])?.into_any()),
+            }
+        })
+    }
+
+    /// When the maximum of readout `k` was reached, ms; NaN where the neuron spiked.
+    fn max_times<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
+        either!(self, r => {
+            let (_, found) = readout_at(py, r, k)?;
+            if found.argmax.is_empty() {
+                return Err(named(py, "RecordError", &format!("readout {k} is no maximum")));
+            }
+            found.argmax.to_pyarray(py).reshape(vec![r.batch, found.argmax.len() / r.batch])
+        })
+    }
+}
+
+fn out_of_range(py: Python<'_>, what: &str, k: usize) -> PyErr {
+    named(py, "RecordError", &format!("the record has no {what} {k}"))
+}
+
+fn readout_at<'r, T: Scalar>(
+    py: Python<'_>,
+    record: &'r Record<T>,
+    k: usize,
+) -> PyResult<(&'r ReadoutRequest, &'r evprop::record::ReadoutValues<T>)> {
+    match (record.requests.get(k), record.readouts.get(k)) {
+        (Some(asked), Some(found)) => Ok((asked, found)),
+        _ => Err(out_of_range(py, "readout", k)),
+    }
+}
+
+fn request(network: &evprop::network::Network, pop: usize, spec: &Bound<'_, PyAny>) -> PyResult<ReadoutRequest> {
+    let py = spec.py();
+    let kind: String = spec.get_item(0)?.extract()?;
+    let readout = match kind.as_str() {
+        "integral" => Readout::Integral { normalise: spec.get_item(1)?.extract()? },
+        "weighted_integral" => Readout::WeightedIntegral {
+            tau: spec.get_item(1)?.extract()?,
+            normalise: spec.get_item(2)?.extract()?,
+        },
+        "max" => Readout::Max,
+        "final" => Readout::Final,
+        "sampled" => {
+            let times = spec.get_item(1)?;
+            Readout::Sampled(Array::<f64>::new(&times, "times", "float64")?.slice().to_vec())
+        }
+        other => return Err(named(py, "ParameterError", &format!("unknown readout '{other}'"))),
+    };
+    if pop >= network.populations().len() {
+        return Err(out_of_range(py, "population", pop));
+    }
+    Ok(ReadoutRequest { population: pop, readout })
+}
+
+/// Spikes and readouts of a batch.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn simulate(
+    py: Python<'_>,
+    core: &CoreNetwork,
+    params: Vec<Bound<'_, PyAny>>,
+    inputs: Vec<Bound<'_, PyAny>>,
+    duration: f64,
+    readouts: Vec<(usize, Bound<'_, PyAny>)>,
+    dtype: &str,
+    max_spikes: usize,
+) -> PyResult<CoreRecord> {
+    let inputs = spike_list(&inputs)?;
+    let network = &core.network;
+    let requests = readouts.iter().map(|(pop, spec)| request(network, *pop, spec)).collect::<PyResult<Vec<_>>>()?;
+    let settings = Settings { duration, max_spikes, eventwise_only: false, simd: Simd::detect() };
+    let record = match dtype {
+        "float64" => Either::Double(run(py, core, &params, &inputs, &requests, &settings)?),
+        "float32" => Either::Single(run(py, core, &params, &inputs, &requests, &settings)?),
+        other => return Err(bad_dtype(py, other)),
+    };
+    Ok(CoreRecord { record })
+}
+
+fn bad_dtype(py: Python<'_>, dtype: &str) -> PyErr {
+    named(py, "DtypeError", &format!("dtype is '{dtype}'; known are float64 and float32"))
+}
+
+fn run<T: Scalar>(
+    py: Python<'_>,
+    core: &CoreNetwork,
+    params: &[Bound<'_, PyAny>],
+    inputs: &[Spikes<'_>],
+    requests: &[ReadoutRequest],
+    settings: &Settings,
+) -> PyResult<Record<T>> {
+    let network = &core.network;
+    let arrays = parameters::<T>(network, params)?;
+    let slots = arrays.iter().map(Array::slice).collect();
+    let params = Params::new(network, slots).map_err(|e| raise(py, &e))?;
+    let inputs = inputs.iter().map(|s| s.batch(py)).collect::<PyResult<Vec<_>>>()?;
+    enter(py, |cancel| core_simulate(cancel, network, &params, &inputs, requests, settings))
+}
+
+/// A record made from observed spikes; currents are replayed with the given parameters.
+#[pyfunction]
+pub fn replay(
+    py: Python<'_>,
+    core: &CoreNetwork,
+    params: Vec<Bound<'_, PyAny>>,
+    inputs: Vec<Bound<'_, PyAny>>,
+    observed: Vec<Option<Bound<'_, PyAny>>>,
+    duration: f64,
+    dtype: &str,
+) -> PyResult<CoreRecord> {
+    let inputs = spike_list(&inputs)?;
+    let observed = observed.iter().map(|o| o.as_ref().map(Spikes::new).transpose()).collect::<PyResult<Vec<_>>>()?;
+    if observed.len() != core.network.populations().len() {
+        return Err(named(py, "RecordError", "observed needs one entry a population"));
+    }
+    let record = match dtype {
+        "float64" => Either::Double(run_replay(py, core, &params, &inputs, &observed, duration)?),
+        "float32" => Either::Single(run_replay(py, core, &params, &inputs, &observed, duration)?),
+        other => return Err(bad_dtype(py, other)),
+    };
+    Ok(CoreRecord { record })
+}
+
+fn run_replay<T: Scalar>(
+    py: Python<'_>,
+    core: &CoreNetwork,
+    params: &[Bound<'_, PyAny>],
+    inputs: &[Spikes<'_>],
+    observed: &[Option<Spikes<'_>>],
+    duration: f64,
+) -> PyResult<Record<T>> {
+    let network = &core.network;
+    let arrays = parameters::<T>(network, params)?;
+    let params = Params::new(network, arrays.iter().map(Array::slice).collect()).map_err(|e| raise(py, &e))?;
+    let inputs = inputs.iter().map(|s| s.batch(py)).collect::<PyResult<Vec<_>>>()?;
+    let observed =
+        observed.iter().map(|o| o.as_ref().map(|s| s.batch(py)).transpose()).collect::<PyResult<Vec<_>>>()?;
+    enter(py, |cancel| core_replay::from_spikes(cancel, network, &params, &inputs, &observed, duration))
+}
+
+/// Voltage and current of a population at `times` in the record's only sample: two arrays `(times, n)`.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn trace<'py>(
+    py: Python<'py>,
+    core: &CoreNetwork,
+    params: Vec<Bound<'py, PyAny>>,
+    inputs: Vec<Bound<'py, PyAny>>,
+    duration: f64,
+    record: &CoreRecord,
+    pop: usize,
+    times: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let inputs = spike_list(&inputs)?;
+    let times = Array::<f64>::new(times, "times", "float64")?;
+    Readout::Sampled(times.slice().to_vec()).check(duration).map_err(|e| raise(py, &e))?;
+    if pop >= core.network.populations().len() {
+        return Err(out_of_range(py, "population", pop));
+    }
+    either!(record, r => run_trace(py, core, &params, &inputs, r, pop, times.slice()))
+}
+
+fn run_trace<'py, T: Scalar>(
+    py: Python<'py>,
+    core: &CoreNetwork,
+    params: &[Bound<'py, PyAny>],
+    inputs: &[Spikes<'py>],
+    record: &Record<T>,
+    pop: usize,
+    times: &[f64],
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let network = &core.network;
+    let arrays = parameters::<T>(network, params)?;
+    let params = Params::new(network, arrays.iter().map(Array::slice).collect()).map_err(|e| raise(py, &e))?;
+    let inputs = inputs.iter().map(|s| s.batch(py)).collect::<PyResult<Vec<_>>>()?;
+    if record.batch != 1 || inputs.iter().any(|input| input.len() != 1) {
+        return Err(named(py, "RecordError", &format!("trace looks at one sample; {} were given", record.batch)));
+    }
+    let (v, i) = core_replay::trace(network, &params, &inputs, record, 0, pop, times);
+    let n = network.populations()[pop].size;
+    let shape = [times.len(), n];
+    Ok((v.into_pyarray(py).reshape(shape)?.into_any(), i.into_pyarray(py).reshape(shape)?.into_any()))
+}

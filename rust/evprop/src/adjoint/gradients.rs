@@ -1,0 +1,80 @@
+//! Where gradients are gathered: laid out like the parameters.
+use crate::math::Real;
+use crate::network::{Kind, Network};
+use crate::projection::{Connectivity, DelayKind};
+
+/// Gradients of a chunk of samples, and their health.
+#[derive(Debug, Clone)]
+pub struct Gradients<T> {
+    /// By parameter slot; empty where not asked for.
+    pub slots: Vec<Vec<T>>,
+    /// Smallest `Vdot-` of the spikes gone through, before any floor, in voltage per ms.
+    pub min_vdot: f64,
+    /// (sample, neuron) pairs whose weight gradient was dropped by `max_dw_norm`.
+    pub dropped: u64,
+    /// Spikes whose `Vdot-` was raised to `min_vdot`.
+    pub floored: u64,
+}
+
+impl<T: Real> Gradients<T> {
+    /// Zeros for the slots in `wrt`.
+    pub fn zeros(network: &Network, wrt: &[bool]) -> Self {
+        let size = |k: usize| network.layout()[k].shape.iter().product();
+        let slots = wrt.iter().enumerate().map(|(k, &on)| vec![T::ZERO; if on { size(k) } else { 0 }]).collect();
+        Self { slots, min_vdot: f64::INFINITY, dropped: 0, floored: 0 }
+    }
+
+    /// Sets everything back to zero.
+    pub fn clear(&mut self) {
+        for slot in &mut self.slots {
+            slot.fill(T::ZERO);
+        }
+        self.min_vdot = f64::INFINITY;
+        self.dropped = 0;
+        self.floored = 0;
+    }
+
+    /// Adds `value` to one entry, if that slot was asked for.
+    #[inline(always)]
+    pub fn add(&mut self, slot: usize, index: usize, value: T) {
+        if let Some(x) = self.slots[slot].get_mut(index) {
+            *x += value;
+        }
+    }
+
+    /// Adds another chunk, element by element.
+    pub fn fold(&mut self, other: &Self) {
+        for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
+            for (a, &b) in mine.iter_mut().zip(theirs) {
+                *a += b;
+            }
+        }
+        self.min_vdot = self.min_vdot.min(other.min_vdot);
+        self.dropped += other.dropped;
+        self.floored += other.floored;
+    }
+
+    /// Scales all gradients, and clears the diagonal of projections without self-connections: there is no synapse.
+    pub fn finish(&mut self, network: &Network, scale: f64) {
+        let scale = T::of(scale);
+        for slot in &mut self.slots {
+            for x in slot {
+                *x *= scale;
+            }
+        }
+        for (q, projection) in network.projections().iter().enumerate() {
+            let dense = projection.connectivity == Connectivity::Dense;
+            if projection.self_connections || projection.pre != projection.post || !dense {
+                continue;
+            }
+            let n = network.populations()[projection.pre].size;
+            debug_assert_eq!(network.populations()[projection.pre].kind, Kind::Lif);
+            let full_delay = projection.delay == DelayKind::Synaptic;
+            for slot in [Some(network.weight_slot(q)), network.delay_slot(q).filter(|_| full_delay)].into_iter().flatten() {
+                for x in self.slots[slot].iter_mut().step_by(n + 1) {
+                    *x = T::ZERO;
+                }
+            }
+        }
+    }
+}

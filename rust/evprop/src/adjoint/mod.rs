@@ -1,0 +1,200 @@
+//! The exact adjoint: a record and cotangents in, gradients out.
+//!
+//! lambda_v = dL/dV(t), lambda_i = dL/dI(t). Backwards over a span `d`:
+//!
+//! ```text
+//! lambda_v(t) = lambda_v(t+d) E_m          lambda_i(t) = lambda_i(t+d) E_s + lambda_v(t+d) kappa(d)
+//! ```
+//!
+//! At spike `k`, with `Vdot- = (I + i_bias - v_th)/tau_mem` and `Vdot+` at the release:
+//!
+//! ```text
+//! T_k = dl/dt_k + sum over its arrivals of dL/ds - Vdot+ lambda_v+        lambda_v- = -T_k / Vdot-
+//! ```
+//!
+//! (Wunderlich & Pehle 2021, whose lambda are -1/tau_mem and -1/tau_syn times these; delays: Meszaros, Knight &
+//! Nowotny 2025; Goeltz et al. 2025.) The adjoint knows only the record, never which simulator made it.
+pub mod constants;
+pub mod gradients;
+pub mod nodes;
+pub mod row;
+pub mod sources;
+pub mod sweep;
+
+pub use gradients::Gradients;
+
+use crate::error::{Error, Result};
+use crate::math::{Real, Simd};
+use crate::network::{Kind, Network, Params};
+use crate::neuron::reach::Weighting;
+use crate::parallel::{self, CancelFlag};
+use crate::record::{Readout, Record};
+use crate::simulate::{all_constants, check_inputs};
+use crate::spikes::SpikeBatch;
+use sources::{Jump, Source, VoltageCotangents};
+use sweep::{Shared, Sweep};
+
+/// What is asked of the backward pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `dL/dt` of every recorded spike, by population (`None`: zero).
+    pub spike_times: &'a [Option<&'a [f64]>],
+    /// `dL/dy` of every readout, laid out like its values (`None`: zero).
+    pub readouts: &'a [Option<&'a [f64]>],
+    /// Which parameter slots.
+    pub wrt: &'a [bool],
+    /// Whether `dL/dt` of input spikes is wanted.
+    pub input_times: bool,
+    /// Factor on all gradients.
+    pub scale: f64,
+    /// Drop a sample's weight gradient of a neuron where one entry is larger in size (DelGrad's `max_dw_norm`).
+    pub max_dw_norm: Option<f64>,
+    /// Raise smaller `Vdot-` to this (only for spikes that were not nominal crossings).
+    pub min_vdot: Option<f64>,
+}
+
+/// The cotangents of one readout of one population in one sample.
+struct Sources<'a> {
+    readout: &'a Readout,
+    given: &'a [f64],
+    argmax: &'a [f64],
+    duration: f64,
+}
+
+impl Sources<'_> {
+    fn sort(&self, n: usize, out: &mut VoltageCotangents) {
+        let scale = |normalise: bool| if normalise { 1.0 / self.duration } else { 1.0 };
+        let mut source = |weighting: Weighting, normalise: bool| {
+            let g = self.given.iter().map(|g| g * scale(normalise)).collect();
+            out.sources.push(Source { weighting, g });
+        };
+        match self.readout {
+            Readout::Integral { normalise } => source(Weighting::Plain, *normalise),
+            Readout::WeightedIntegral { tau, normalise } => {
+                source(Weighting::Exponential { tau: *tau }, *normalise);
+            },
+            Readout::Final => self.jumps(n, &[self.duration], out),
+            Readout::Sampled(times) => self.jumps(n, times, out),
+            Readout::Max => {
+                for (neuron, (&g, &time)) in self.given.iter().zip(self.argmax).enumerate() {
+                    if time.is_nan() {
+                        out.thresholds.push((neuron, g));
+                    } else if g != 0.0 {
+                        out.jumps.push(Jump { time, neuron, g });
+                    }
+                }
+            }
+        }
+    }
+
+    fn jumps(&self, n: usize, times: &[f64], out: &mut VoltageCotangents) {
+        for (&time, given) in times.iter().zip(self.given.chunks(n)) {
+            let looks = given.iter().enumerate().filter(|(_, g)| **g != 0.0);
+            out.jumps.extend(looks.map(|(neuron, &g)| Jump { time, neuron, g }));
+        }
+    }
+}
+
+/// What a chunk of samples adds.
+struct Part<T> {
+    gradients: Gradients<T>,
+    input_times: Vec<Vec<f64>>,
+}
+
+impl<T: Real> Part<T> {
+    /// Adds another part and empties it.
+    fn take(&mut self, other: &mut Self) {
+        self.gradients.fold(&other.gradients);
+        other.gradients.clear();
+        for (all, part) in self.input_times.iter_mut().zip(&mut other.input_times) {
+            all.append(part);
+        }
+    }
+}
+
+/// Gradients of a batch and `dL/dt` of its input spikes (one vector an input population, in the order of its spikes).
+#[allow(clippy::too_many_arguments)]
+pub fn backward<T: Real>(
+    cancel: &CancelFlag,
+    simd: Simd,
+    network: &Network,
+    params: &Params<'_, T>,
+    inputs: &[SpikeBatch<'_>],
+    record: &Record<T>,
+    request: &Request<'_>,
+) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
+    check(network, inputs, record, request)?;
+    let constants = all_constants(network, params);
+    let n_inputs = if request.input_times { inputs.len() } else { 0 };
+    let shared = Shared { network, params, constants: &constants, inputs, record, request, simd, cancel };
+    let zeros = || Part { gradients: Gradients::zeros(network, request.wrt), input_times: vec![Vec::new(); n_inputs] };
+    let mut total = zeros();
+    parallel::fold_chunks(
+        record.batch,
+        cancel,
+        || (Sweep::new(shared), zeros()),
+        |(sweep, part), range| {
+            for b in range {
+                sweep.sample(b, &mut part.gradients, &mut part.input_times)?;
+            }
+            Ok(())
+        },
+        &mut total,
+        |total, (_, part)| total.take(part),
+    )?;
+    let Part { mut gradients, mut input_times } = total;
+    gradients.finish(network, request.scale);
+    for t in input_times.iter_mut().flatten() {
+        *t *= request.scale;
+    }
+    Ok((gradients, input_times))
+}
+
+fn check<T: Real>(
+    network: &Network,
+    inputs: &[SpikeBatch<'_>],
+    record: &Record<T>,
+    request: &Request<'_>,
+) -> Result<()> {
+    let batch = check_inputs(network, inputs, record.duration)?;
+    if batch != record.batch {
+        return Err(Error::Argument(format!("the record has {} samples, the inputs {batch}", record.batch)));
+    }
+    for (p, population) in network.populations().iter().enumerate() {
+        if let Some(given) = request.spike_times[p] {
+            let n = record.populations[p].times.len();
+            if population.kind == Kind::Input || given.len() != n {
+                return Err(Error::Argument(format!(
+                    "spike-time cotangents of '{}': {} given for {n} recorded spikes",
+                    population.name,
+                    given.len()
+                )));
+            }
+            if let Some(k) = given.iter().position(|g| !g.is_finite()) {
+                return Err(Error::Argument(format!(
+                    "spike-time cotangent {k} of '{}' is {}; cotangents must be finite",
+                    population.name, given[k]
+                )));
+            }
+        }
+    }
+    for ((asked, values), given) in record.requests.iter().zip(&record.readouts).zip(request.readouts) {
+        if let Some(given) = given {
+            let name = &network.populations()[asked.population].name;
+            if given.len() != values.values.len() {
+                return Err(Error::Argument(format!(
+                    "readout cotangents of '{name}': {} given for {} values",
+                    given.len(),
+                    values.values.len()
+                )));
+            }
+            if let Some(k) = given.iter().position(|g| !g.is_finite()) {
+                return Err(Error::Argument(format!(
+                    "readout cotangent {k} of '{name}' is {}; cotangents must be finite",
+                    given[k]
+                )));
+            }
+        }
+    }
+    Ok(())
+}

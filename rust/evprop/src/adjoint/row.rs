@@ -1,0 +1,132 @@
+//! The arrivals of one spike, backwards: weight, delay and spike-time gradients of one row of synapses.
+//!
+//! ```text
+//! dL/dw += lambda_i(s)          dL/ds = w (lambda_i(s)/tau_syn - lambda_v(s)/tau_mem),   s = t + delay
+//! ```
+use super::nodes::Nodes;
+use super::sources::Source;
+use crate::math::{Real, Simd};
+use crate::neuron::Constants;
+use crate::neuron::constants::LANES;
+use crate::neuron::flow::propagator;
+use crate::neuron::reach::Reach;
+use crate::projection::{Row, RowDelay};
+use crate::vectorised;
+
+/// Lane by lane: what one row yields.
+#[derive(Debug, Clone, Default)]
+pub struct RowScratch<T> {
+    /// Arrival times, ms.
+    pub s: Vec<f64>,
+    /// `dL/dw` of each synapse.
+    pub weight: Vec<T>,
+    /// `dL/ds` of each synapse.
+    pub time: Vec<T>,
+}
+
+impl<T: Real> RowScratch<T> {
+    /// Works out a row that left its sender at `t`; returns `dL/dt` of the sender through it.
+    #[inline(always)]
+    pub fn run(&mut self, simd: Simd, c: &Constants<T>, nodes: &mut Nodes<T>, row: &Row<'_, T>, t: f64, sources: &[Source]) -> T {
+        let n = row.weight.len();
+        self.s.clear();
+        match row.delay {
+            RowDelay::Shared(d) => self.s.resize(n, t + d.f64()),
+            RowDelay::BySynapse(d) => self.s.extend(d.iter().map(|d| t + d.f64())),
+            RowDelay::ByTarget(d) => self.s.extend((0..n).map(|k| t + d[row.target(k)].f64())),
+        }
+        self.weight.clear();
+        self.weight.resize(n, T::ZERO);
+        self.time.clear();
+        self.time.resize(n, T::ZERO);
+        match row.targets {
+            None => {
+                for (k, &s) in self.s.iter().enumerate() {
+                    nodes.seek(k, s);
+                }
+                dense(simd, c, nodes, row.weight, &self.s, &mut self.weight, &mut self.time);
+            }
+            Some(targets) => {
+                for (k, (&target, &s)) in targets.iter().zip(&self.s).enumerate() {
+                    let i = target as usize;
+                    nodes.seek(i, s);
+                    let neuron = c.neuron(i);
+                    let p = neuron.propagator(span::<T>(nodes.time[i], s));
+                    let lambda_v = nodes.lambda_v[i] * p.mem;
+                    let lambda_i = nodes.lambda_i[i] * p.syn + nodes.lambda_v[i] * p.kappa;
+                    self.weight[k] = lambda_i;
+                    self.time[k] = row.weight[k] * (lambda_i * neuron.inv_syn - lambda_v * neuron.inv_mem);
+                }
+            }
+        }
+        if !sources.is_empty() {
+            self.add_sources(c, nodes, row, sources);
+        }
+        ordered_sum(&self.time)
+    }
+
+    fn add_sources(&mut self, c: &Constants<T>, nodes: &Nodes<T>, row: &Row<'_, T>, sources: &[Source]) {
+        for source in sources {
+            // Rows of one instant onto neurons alike ask for the same reach again and again.
+            let mut last = (f64::NAN, f64::NAN, f64::NAN, f64::NAN, Reach { u: 0.0, i: 0.0, one: 0.0 });
+            for k in 0..row.weight.len() {
+                let i = row.target(k);
+                let g = source.g[i];
+                if !nodes.free[i] || g == 0.0 {
+                    continue;
+                }
+                let neuron = c.neuron(i);
+                let s = self.s[k];
+                let d = nodes.time[i] - s;
+                let key = (s, d, neuron.tau_mem.f64(), neuron.tau_syn.f64());
+                if (last.0, last.1, last.2, last.3) != key {
+                    last = (key.0, key.1, key.2, key.3, source.weighting.reach(neuron, s, d));
+                }
+                let (v, w) = (g * last.4.u, g * last.4.i);
+                self.weight[k] += T::of(w);
+                self.time[k] += row.weight[k] * T::of(w / neuron.tau_syn.f64() - v / neuron.tau_mem.f64());
+            }
+        }
+    }
+}
+
+/// Span from `s` to a node; beyond the last node it is long enough that nothing is left.
+#[inline(always)]
+pub fn span<T: Real>(node: f64, s: f64) -> T {
+    T::of((node - s).min(1e30))
+}
+
+/// A sum in a fixed order that does not depend on the vector width.
+#[inline(always)]
+pub fn ordered_sum<T: Real>(values: &[T]) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for l in 0..LANES {
+            lanes[l] += chunk[l];
+        }
+    }
+    for (l, &v) in rest.iter().enumerate() {
+        lanes[l] += v;
+    }
+    ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
+}
+
+vectorised! {
+    fn dense<T>(c: &Constants<T>, nodes: &Nodes<T>, weight: &[T], s: &[f64], gw: &mut [T], gs: &mut [T]) {
+        let n = weight.len();
+        let (s, gw, gs) = (&s[..n], &mut gw[..n], &mut gs[..n]);
+        let (time, lambda_v, lambda_i) = (&nodes.time[..n], &nodes.lambda_v[..n], &nodes.lambda_i[..n]);
+        let (inv_slow, rate, gain, lin) = (&c.inv_slow[..n], &c.rate[..n], &c.gain[..n], &c.lin[..n]);
+        let (inv_mem, inv_syn, mem_slow) = (&c.inv_mem[..n], &c.inv_syn[..n], &c.mem_slow[..n]);
+        for k in 0..n {
+            let d = span::<T>(time[k], s[k]);
+            let p = propagator(d, inv_slow[k], rate[k], gain[k], lin[k], mem_slow[k] > T::ZERO);
+            let v = lambda_v[k] * p.mem;
+            let i = lambda_i[k] * p.syn + lambda_v[k] * p.kappa;
+            gw[k] = i;
+            gs[k] = weight[k] * (i * inv_syn[k] - v * inv_mem[k]);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Cotangents of readouts of one population in one sample, as the adjoint needs them.
+use crate::neuron::reach::Weighting;
+
+/// `dL/d(int weight V dt)` for every neuron.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The weight.
+    pub weighting: Weighting,
+    /// By neuron.
+    pub g: Vec<f64>,
+}
+
+/// `dL/dV(time)` of one neuron.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Jump {
+    /// When, ms.
+    pub time: f64,
+    /// Which neuron.
+    pub neuron: usize,
+    /// How much.
+    pub g: f64,
+}
+
+/// All that the loss asks of the voltages of a population.
+#[derive(Debug, Clone, Default)]
+pub struct VoltageCotangents {
+    /// Integrals.
+    pub sources: Vec<Source>,
+    /// Instants, in any order.
+    pub jumps: Vec<Jump>,
+    /// Of the maximum of neurons that spiked, which is their threshold.
+    pub thresholds: Vec<(usize, f64)>,
+}
+
+impl VoltageCotangents {
+    /// Forgets the sample.
+    pub fn clear(&mut self) {
+        self.sources.clear();
+        self.jumps.clear();
+        self.thresholds.clear();
+    }
+}

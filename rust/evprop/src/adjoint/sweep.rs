@@ -1,0 +1,462 @@
+//! One worker's backward pass: samples in, gradients added up.
+//!
+//! Components are taken receivers first. Within one, the populations' own spikes are played in exactly the reverse
+//! order; each leaves a node from which lambda is known further back. Arrivals from outside only read lambda, so they
+//! come afterwards, row by row.
+use super::constants::{Lives, Wanted};
+use super::gradients::Gradients;
+use super::nodes::{Node, Nodes};
+use super::row::{RowScratch, span};
+use super::sources::{Jump, Source, VoltageCotangents};
+use super::{Request, Sources};
+use crate::error::{Error, Result};
+use crate::math::{Real, Simd};
+use crate::network::{Component, Kind, Network, Params};
+use crate::neuron::Constants;
+use crate::parallel::CancelFlag;
+use crate::projection::DelayKind;
+use crate::record::Record;
+use crate::simulate::sample::afferents;
+use crate::simulate::spans::Spans;
+use crate::spikes::{SpikeBatch, Train};
+
+/// What all workers share.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared<'a, T> {
+    /// The network.
+    pub network: &'a Network,
+    /// Its parameters, as in the forward pass.
+    pub params: &'a Params<'a, T>,
+    /// Derived constants.
+    pub constants: &'a [Constants<T>],
+    /// Input spikes.
+    pub inputs: &'a [SpikeBatch<'a>],
+    /// The forward pass.
+    pub record: &'a Record<T>,
+    /// What is asked.
+    pub request: &'a Request<'a>,
+    /// Vector width.
+    pub simd: Simd,
+    /// Set from outside to stop.
+    pub cancel: &'a CancelFlag,
+}
+
+/// Reusable storage of one worker.
+#[derive(Debug)]
+pub struct Sweep<'a, T> {
+    shared: Shared<'a, T>,
+    /// `dL/dt` of every spike of the sample, by population.
+    dt: Vec<Vec<f64>>,
+    nodes: Vec<Nodes<T>>,
+    spans: Vec<Spans<T>>,
+    voltage: Vec<VoltageCotangents>,
+    capacity: Vec<u32>,
+    row: RowScratch<T>,
+    /// Weight gradients of this sample alone, where `max_dw_norm` looks at them.
+    own: Option<Gradients<T>>,
+    jumps: Vec<(usize, Jump)>,
+}
+
+impl<'a, T: Real> Sweep<'a, T> {
+    /// Empty storage.
+    pub fn new(shared: Shared<'a, T>) -> Self {
+        let Shared { network, request, .. } = shared;
+        let n = network.populations().len();
+        let own = request.max_dw_norm.map(|_| {
+            let mut weights = vec![false; network.layout().len()];
+            for q in 0..network.projections().len() {
+                let slot = network.weight_slot(q);
+                weights[slot] = request.wrt[slot];
+            }
+            Gradients::zeros(network, &weights)
+        });
+        Self {
+            shared,
+            dt: vec![Vec::new(); n],
+            nodes: vec![Nodes::default(); n],
+            spans: vec![Spans::default(); n],
+            voltage: vec![VoltageCotangents::default(); n],
+            capacity: Vec::new(),
+            row: RowScratch::default(),
+            own,
+            jumps: Vec::new(),
+        }
+    }
+
+    /// Adds the gradients of sample `b` to `out`; `input_times` receives `dL/dt` of its input spikes, one vector an
+    /// input population, appended.
+    pub fn sample(&mut self, b: usize, out: &mut Gradients<T>, input_times: &mut [Vec<f64>]) -> Result<()> {
+        let Shared { network, record, request, cancel, .. } = self.shared;
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let trains = crate::simulate::sample::trains(network, self.shared.inputs, b, &record.populations, b);
+        for (p, train) in trains.iter().enumerate() {
+            let dt = &mut self.dt[p];
+            dt.clear();
+            match request.spike_times[p] {
+                Some(given) => dt.extend_from_slice(&given[record.populations[p].range(b)]),
+                None => dt.resize(train.len(), 0.0),
+            }
+        }
+        self.read_cotangents(b);
+        if let Some(own) = &mut self.own {
+            own.clear();
+        }
+        for component in network.components().iter().rev() {
+            if network.populations()[component.populations[0]].kind != Kind::Input {
+                self.component(component, b, &trains, out);
+            }
+        }
+        if request.input_times {
+            let inputs = (0..trains.len()).filter(|&p| network.populations()[p].kind == Kind::Input);
+            for (all, p) in input_times.iter_mut().zip(inputs) {
+                all.extend_from_slice(&self.dt[p]);
+            }
+        }
+        self.drop_large(out);
+        Ok(())
+    }
+
+    /// Sorts the readouts' cotangents of sample `b` by population.
+    fn read_cotangents(&mut self, b: usize) {
+        let Shared { network, record, request, .. } = self.shared;
+        for voltage in &mut self.voltage {
+            voltage.clear();
+        }
+        for ((asked, values), given) in record.requests.iter().zip(&record.readouts).zip(request.readouts) {
+            let Some(given) = given else { continue };
+            let n = network.populations()[asked.population].size;
+            let width = asked.readout.width() * n;
+            let given = &given[b * width..(b + 1) * width];
+            let argmax = if values.argmax.is_empty() { &[][..] } else { &values.argmax[b * n..(b + 1) * n] };
+            Sources { readout: &asked.readout, given, argmax, duration: record.duration }
+                .sort(n, &mut self.voltage[asked.population]);
+        }
+    }
+
+    fn component(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {
+        let Shared { network, params, constants, record, request, .. } = self.shared;
+        for &p in &component.populations {
+            self.prepare(p, b, trains[p], out);
+        }
+        self.own_spikes(component, b, trains, out);
+        for &p in &component.populations {
+            for &q in network.incoming(p) {
+                let pre = network.projections()[q].pre;
+                if component.populations.contains(&pre) {
+                    continue;
+                }
+                let input = network.populations()[pre].kind == Kind::Input;
+                let asked = request.wrt[network.weight_slot(q)]
+                    || network.delay_slot(q).is_some_and(|slot| request.wrt[slot])
+                    || request.input_times
+                    || !input;
+                if asked {
+                    for k in (0..trains[pre].len()).rev() {
+                        let felt = self.arrivals(q, trains[pre].units[k], trains[pre].times[k], out);
+                        self.dt[pre][k] += felt.f64();
+                    }
+                }
+            }
+            if let Some(slot) = network.constant_slot(p, "v_init").filter(|&slot| request.wrt[slot]) {
+                for i in 0..constants[p].n {
+                    let (lambda_v, _) = self.at_head(p, i, 0.0);
+                    out.add(slot, i, lambda_v);
+                }
+            }
+            let wanted = Wanted::new(network, request.wrt, p);
+            if wanted.any() {
+                let afferents = afferents(network, params, p, trains);
+                let lives = Lives {
+                    constants: &constants[p],
+                    nodes: &self.nodes[p],
+                    spans: &self.spans[p],
+                    afferents: &afferents,
+                    sources: &self.voltage[p].sources,
+                    duration: record.duration,
+                };
+                lives.gradients(wanted, out);
+            }
+        }
+    }
+
+    /// Spans, room for nodes, and the node at the trial's end of every neuron of population `p`.
+    fn prepare(&mut self, p: usize, b: usize, train: Train<'_>, out: &mut Gradients<T>) {
+        let Shared { network, constants, record, request, .. } = self.shared;
+        let c = &constants[p];
+        let own = &record.populations[p];
+        let range = own.range(b);
+        let release = if own.release.is_empty() { &[][..] } else { &own.release[range.clone()] };
+        let voltage = &self.voltage[p];
+        let needs_spans = c.refractory
+            || !voltage.jumps.is_empty()
+            || !voltage.sources.is_empty()
+            || Wanted::new(network, request.wrt, p).any();
+        if needs_spans {
+            self.spans[p].fill(c, train, &own.current[range], release, record.duration);
+        }
+        self.capacity.clear();
+        self.capacity.resize(c.n, 1);
+        let per_spike = if c.refractory { 2 } else { 1 };
+        for &unit in train.units {
+            self.capacity[unit as usize] += per_spike;
+        }
+        for jump in &voltage.jumps {
+            self.capacity[jump.neuron] += 1;
+        }
+        self.nodes[p].reset(c, &self.capacity);
+        let nothing = Node {
+            time: record.duration,
+            lambda_v: T::ZERO,
+            lambda_i: T::ZERO,
+            direct_v: T::ZERO,
+            direct_i: T::ZERO,
+            free: true,
+            ends_span: true,
+        };
+        for i in 0..c.n {
+            let held = c.refractory && self.spans[p].of(i).last().is_some_and(|span| span.held);
+            self.nodes[p].push(i, Node { free: !held, ..nothing });
+        }
+        if let Some(slot) = network.constant_slot(p, "v_th") {
+            for &(i, g) in &voltage.thresholds {
+                out.add(slot, i, T::of(g));
+            }
+        }
+        if let Some(slot) = network.constant_slot(p, "v_reset")
+            && c.refractory
+        {
+            // While V is held, an integral sees v_reset.
+            for source in &voltage.sources {
+                for i in 0..c.n {
+                    for held in self.spans[p].of(i).iter().filter(|span| span.held) {
+                        let reach = source.weighting.reach(c.neuron(i), held.start, held.end - held.start);
+                        out.add(slot, i, T::of(source.g[i] * reach.one));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The component's own spikes and the readouts' looks at voltages, latest first.
+    fn own_spikes(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {
+        let mut jumps = std::mem::take(&mut self.jumps);
+        jumps.clear();
+        for &p in &component.populations {
+            jumps.extend(self.voltage[p].jumps.iter().map(|&jump| (p, jump)));
+        }
+        jumps.sort_by(|a, b| a.1.time.total_cmp(&b.1.time));
+        let mut left: Vec<(usize, usize)> = component.populations.iter().map(|&p| (p, trains[p].len())).collect();
+        loop {
+            let latest = left
+                .iter_mut()
+                .filter(|(_, count)| *count > 0)
+                .max_by(|a, b| trains[a.0].times[a.1 - 1].total_cmp(&trains[b.0].times[b.1 - 1]));
+            let Some((p, count)) = latest else { break };
+            *count -= 1;
+            let (p, k) = (*p, *count);
+            while let Some(&(q, jump)) = jumps.last().filter(|(_, jump)| jump.time > trains[p].times[k]) {
+                self.look(q, jump, out);
+                jumps.pop();
+            }
+            self.spike(component, p, b, k, trains[p], out);
+        }
+        while let Some((q, jump)) = jumps.pop() {
+            self.look(q, jump, out);
+        }
+        self.jumps = jumps;
+    }
+
+    /// lambda of neuron `i` at `t`, which lies before all its nodes so far.
+    fn at_head(&mut self, p: usize, i: usize, t: f64) -> (T, T) {
+        let c = self.shared.constants[p].neuron(i);
+        let nodes = &mut self.nodes[p];
+        let head = nodes.first(i);
+        let d = head.time - t;
+        let flow = c.propagator(span::<T>(head.time, t));
+        let mut lambda_v = head.lambda_v * flow.mem;
+        let mut lambda_i = head.lambda_i * flow.syn + head.lambda_v * flow.kappa;
+        if head.free {
+            for source in &self.voltage[p].sources {
+                let g = source.g[i];
+                if g != 0.0 {
+                    let reach = source.weighting.reach(c, t, d);
+                    lambda_v += T::of(g * reach.u);
+                    lambda_i += T::of(g * reach.i);
+                }
+            }
+        }
+        (lambda_v, lambda_i)
+    }
+
+    /// A readout looks at V.
+    fn look(&mut self, p: usize, jump: Jump, out: &mut Gradients<T>) {
+        let network = self.shared.network;
+        let (i, g) = (jump.neuron, T::of(jump.g));
+        let slot = |constant| network.constant_slot(p, constant);
+        if self.spans[p].seen_at(i, jump.time).held {
+            if let Some(slot) = slot("v_reset") {
+                out.add(slot, i, g);
+            }
+        } else if jump.time <= 0.0 {
+            if let Some(slot) = slot("v_init") {
+                out.add(slot, i, g);
+            }
+        } else {
+            let (lambda_v, lambda_i) = self.at_head(p, i, jump.time);
+            let node = Node {
+                time: jump.time,
+                lambda_v: lambda_v + g,
+                lambda_i,
+                direct_v: g,
+                direct_i: T::ZERO,
+                free: true,
+                ends_span: false,
+            };
+            self.nodes[p].push(i, node);
+        }
+    }
+
+    /// Spike `k` of population `p`.
+    fn spike(&mut self, component: &Component, p: usize, b: usize, k: usize, train: Train<'_>, out: &mut Gradients<T>) {
+        let Shared { network, constants, record, request, .. } = self.shared;
+        let (time, i) = (train.times[k], train.units[k] as usize);
+        let c = *constants[p].neuron(i);
+        let own = &record.populations[p];
+        let at = own.range(b).start + k;
+        let current = own.current[at];
+        // Just after the spike (or the release): lambda and the slope of V.
+        let (lambda_v, lambda_i, slope) = if c.t_ref > 0.0 {
+            let release = time + c.t_ref;
+            if release < record.duration {
+                let (lambda_v, lambda_i) = self.at_head(p, i, release);
+                let node = Node {
+                    time: release,
+                    lambda_v: T::ZERO,
+                    lambda_i,
+                    direct_v: T::ZERO,
+                    direct_i: lambda_i,
+                    free: false,
+                    ends_span: true,
+                };
+                self.nodes[p].push(i, node);
+                let held = (-(T::of(c.t_ref) * c.inv_syn)).exp_neg();
+                (lambda_v, lambda_i * held, (own.release[at] - c.u_reset) * c.inv_mem)
+            } else {
+                (T::ZERO, T::ZERO, T::ZERO)
+            }
+        } else {
+            let (lambda_v, lambda_i) = self.at_head(p, i, time);
+            (lambda_v, lambda_i, (current - c.u_reset) * c.inv_mem)
+        };
+        let mut total = self.dt[p][k];
+        for q in 0..network.projections().len() {
+            let projection = &network.projections()[q];
+            if projection.pre == p && component.populations.contains(&projection.post) {
+                total += self.arrivals(q, i as u32, time, out).f64();
+            }
+        }
+        let total = T::of(total) - slope * lambda_v;
+        self.dt[p][k] = total.f64();
+        let vdot = (current - c.theta) * c.inv_mem;
+        out.min_vdot = out.min_vdot.min(vdot.f64());
+        let floor = request.min_vdot.map(T::of);
+        let vdot = match floor {
+            Some(floor) if vdot < floor => {
+                out.floored += 1;
+                floor
+            }
+            _ => vdot,
+        };
+        let push = total / vdot;
+        for (constant, value) in [("v_th", push), ("v_reset", lambda_v)] {
+            if let Some(slot) = network.constant_slot(p, constant) {
+                out.add(slot, i, value);
+            }
+        }
+        let node = Node {
+            time,
+            lambda_v: -push,
+            lambda_i,
+            direct_v: -push,
+            direct_i: lambda_i,
+            free: true,
+            ends_span: true,
+        };
+        self.nodes[p].push(i, node);
+    }
+
+    /// All arrivals of one spike through projection `q`; returns what they add to the sender's `dL/dt`.
+    fn arrivals(&mut self, q: usize, sender: u32, t: f64, out: &mut Gradients<T>) -> T {
+        let Shared { network, params, constants, simd, .. } = self.shared;
+        let projection = &network.projections()[q];
+        let p = projection.post;
+        let row = params.synapses(network, q).row(sender as usize);
+        let sources: &[Source] = &self.voltage[p].sources;
+        let total = self.row.run(simd, &constants[p], &mut self.nodes[p], &row, t, sources);
+        let weights = self.own.as_mut().unwrap_or(out);
+        let slot = &mut weights.slots[network.weight_slot(q)];
+        if !slot.is_empty() {
+            for (x, &g) in slot[row.start..].iter_mut().zip(&self.row.weight) {
+                *x += g;
+            }
+        }
+        if let Some(slot) = network.delay_slot(q) {
+            let slot = &mut out.slots[slot];
+            if !slot.is_empty() {
+                match projection.delay {
+                    DelayKind::None => {}
+                    DelayKind::Axonal => slot[sender as usize] += total,
+                    DelayKind::Dendritic => {
+                        for (k, &g) in self.row.time.iter().enumerate() {
+                            slot[row.target(k)] += g;
+                        }
+                    }
+                    DelayKind::Synaptic => {
+                        for (x, &g) in slot[row.start..].iter_mut().zip(&self.row.time) {
+                            *x += g;
+                        }
+                    }
+                }
+            }
+        }
+        total
+    }
+
+    /// Adds this sample's weight gradients, except those of neurons where one exceeds `max_dw_norm`.
+    fn drop_large(&mut self, out: &mut Gradients<T>) {
+        let Shared { network, params, request, .. } = self.shared;
+        let (Some(own), Some(limit)) = (&mut self.own, request.max_dw_norm) else { return };
+        for (p, population) in network.populations().iter().enumerate() {
+            let mut largest = vec![0.0f64; population.size];
+            let each = |visit: &mut dyn FnMut(usize, usize, usize)| {
+                for &q in network.incoming(p) {
+                    let slot = network.weight_slot(q);
+                    if !request.wrt[slot] {
+                        continue;
+                    }
+                    for j in 0..network.populations()[network.projections()[q].pre].size {
+                        let row = params.synapses(network, q).row(j);
+                        for k in 0..row.weight.len() {
+                            visit(slot, row.start + k, row.target(k));
+                        }
+                    }
+                }
+            };
+            each(&mut |slot, at, i| {
+                let g = own.slots[slot][at].f64().abs();
+                // A NaN gradient is not large: it must stay visible.
+                if g > largest[i] {
+                    largest[i] = g;
+                }
+            });
+            each(&mut |slot, at, i| {
+                if largest[i] <= limit {
+                    out.slots[slot][at] += own.slots[slot][at];
+                }
+            });
+            out.dropped += largest.iter().filter(|&&g| g > limit).count() as u64;
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Run-time choice of the vector width.
+//!
+//! A kernel is written once as plain loops; [`vectorised!`](crate::vectorised) compiles it for AVX-512, AVX2 and the
+//! baseline and picks one by a value that is found once. No kernel uses fused multiply-add, so all variants give the
+//! same bits.
+
+/// The widest instruction set this CPU has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Simd {
+    /// What the target has at least (SSE2 on x86-64, NEON on arm64).
+    Baseline,
+    /// 256 bit.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 512 bit.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Simd {
+    /// Looks at the CPU.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+            {
+                return Self::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") {
+                return Self::Avx2;
+            }
+        }
+        Self::Baseline
+    }
+
+    /// Every level this CPU has, narrowest first.
+    pub fn available() -> Vec<Self> {
+        #[cfg(target_arch = "x86_64")]
+        return match Self::detect() {
+            Self::Avx512 => vec![Self::Baseline, Self::Avx2, Self::Avx512],
+            Self::Avx2 => vec![Self::Baseline, Self::Avx2],
+            Self::Baseline => vec![Self::Baseline],
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        vec![Self::Baseline]
+    }
+
+    /// Name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            Self::Baseline if cfg!(target_arch = "aarch64") => "neon",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+/// Compiles one function body for each vector width and dispatches on its first argument, a [`Simd`].
+/// The body may call only functions that are `#[inline(always)]`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! vectorised {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident<$t:ident $(, const $c:ident: $ct:ty)*>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+    ) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name<$t: $crate::math::Real $(, const $c: $ct)*>(simd: $crate::math::simd::Simd, $($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
+                    body::<$t $(, $c)*>($($arg),*)
+                }
+                #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
+                    body::<$t $(, $c)*>($($arg),*)
+                }
+                match simd {
+                    // SAFETY: the value exists only where `Simd::detect` found these features.
+                    $crate::math::simd::Simd::Avx512 => return unsafe { avx512::<$t $(, $c)*>($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::math::simd::Simd::Avx2 => return unsafe { avx2::<$t $(, $c)*>($($arg),*) },
+                    $crate::math::simd::Simd::Baseline => {}
+                }
+            }
+            let _ = simd;
+            body::<$t $(, $c)*>($($arg),*)
+        }
+    };
+}

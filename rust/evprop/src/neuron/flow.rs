@@ -1,0 +1,61 @@
+//! The flow of a neuron between events: state `(u, i)` with `u = V - i_bias`, over a span `d` [ms].
+//!
+//! ```text
+//! u(d) = u E_m(d) + i kappa(d)          i(d) = i E_s(d)
+//! ```
+use super::constants::Neuron;
+use crate::math::Real;
+
+/// Propagators over one span.
+#[derive(Debug, Clone, Copy)]
+pub struct Propagator<T> {
+    /// `exp(-d / tau_mem)`.
+    pub mem: T,
+    /// `exp(-d / tau_syn)`.
+    pub syn: T,
+    /// Response of V to a unit of current.
+    pub kappa: T,
+}
+
+/// Propagators from the derived constants (see [`super::constants`]); `mem_slow` is 1 or 0.
+#[inline(always)]
+pub fn propagator<T: Real>(d: T, inv_slow: T, rate: T, gain: T, lin: T, mem_slow: bool) -> Propagator<T> {
+    let slow = (-(d * inv_slow)).exp_neg();
+    let (e, m) = (-(d * rate)).exp_expm1();
+    let fast = slow * e;
+    let kappa = slow * (d * lin - m * gain);
+    if mem_slow { Propagator { mem: slow, syn: fast, kappa } } else { Propagator { mem: fast, syn: slow, kappa } }
+}
+
+impl<T: Real> Neuron<T> {
+    /// Propagators over span `d`.
+    #[inline(always)]
+    pub fn propagator(&self, d: T) -> Propagator<T> {
+        propagator(d, self.inv_slow, self.rate, self.gain, self.lin, self.mem_slow)
+    }
+
+    /// Time to the maximum of `u` that lies ahead of state `(u, i)` on the rising branch; `None`: no maximum ahead.
+    ///
+    /// `t = -ln(1 - rho) / (1/tau_syn - 1/tau_mem)`, `rho = (tau_mem - tau_syn)(i - u) / (i tau_mem)`.
+    #[inline(always)]
+    pub fn time_to_peak(&self, u: T, i: T) -> Option<T> {
+        if i <= T::ZERO || i <= u {
+            return None;
+        }
+        let t = peak_time(u, i, self.tau_mem, self.tau_syn, self.inv_mem);
+        t.is_finite().then_some(t)
+    }
+}
+
+/// [`Neuron::time_to_peak`] for `i > 0`, `i > u`, infinite where there is none.
+#[inline(always)]
+pub fn peak_time<T: Real>(u: T, i: T, tau_mem: T, tau_syn: T, inv_mem: T) -> T {
+    let gap = tau_mem - tau_syn;
+    let share = (i - u) / i;
+    let rho = gap * share * inv_mem;
+    // tau_mem tau_syn / gap, kept finite at equality, where rho = 0 selects the limit.
+    let scale = tau_mem * tau_syn / if gap == T::ZERO { T::ONE } else { gap };
+    let general = -((-rho).ln_1p()) * scale;
+    let t = if rho == T::ZERO { tau_syn * share } else { general };
+    if rho < T::ONE { t } else { T::INFINITY }
+}

@@ -1,0 +1,8 @@
+//! Neurons: flow between events, threshold crossing, and the formulas of their adjoints.
+pub mod constants;
+pub mod crossing;
+pub mod flow;
+pub mod kernels;
+pub mod reach;
+
+pub use constants::Constants;

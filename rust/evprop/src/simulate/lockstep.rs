@@ -1,0 +1,361 @@
+//! Feed-forward LIF populations: all neurons advance together, from arrival to arrival.
+//!
+//! No neuron of the population hears another, so each may run through its own arrivals alone; side by side they fill
+//! vector lanes. Two ways to walk:
+//!
+//! * *rows*: no or axonal delays. Step `k` is the `k`-th arriving row, at the same time for all neurons.
+//! * *columns*: delays of their own. Step `k` is each neuron's own `k`-th arrival.
+//!
+//! A step takes one propagator and a sufficient test that nothing crosses (maths: `u <= u0 + d/tau_mem (i0 - u0)^+`,
+//! and `u <= u0^+ + i0 kappa_max`); the few lanes that fail it go to the root finder, eight at a time.
+use super::arrivals::{Afferent, RowArrival, Sorted, keep_order, rows};
+use super::{Limits, Spike};
+use crate::error::Result;
+use crate::math::{Real, Simd};
+use crate::neuron::constants::LANES;
+use crate::neuron::crossing::Block;
+use crate::neuron::flow::propagator;
+use crate::neuron::Constants;
+use crate::vectorised;
+
+/// Neurons of a population that are walked by columns at a time: their arrivals stay in cache.
+const COLUMN_BLOCK: usize = 64;
+
+/// Reusable storage.
+#[derive(Debug, Clone, Default)]
+pub struct Lockstep<T> {
+    state: State<T>,
+    rows: Vec<RowArrival>,
+    sorted: Sorted<T>,
+    time: Vec<f64>,
+    weight: Vec<T>,
+}
+
+/// State of the lanes `first..first + u.len()` of a population.
+#[derive(Debug, Clone, Default)]
+struct State<T> {
+    first: usize,
+    u: Vec<T>,
+    i: Vec<T>,
+    /// Up to when V is held at reset, ms (only looked at in refractory populations).
+    hold: Vec<f64>,
+    /// When each lane's state was taken, ms.
+    time: Vec<f64>,
+    scratch: Scratch<T>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Scratch<T> {
+    u0: Vec<T>,
+    i0: Vec<T>,
+    free: Vec<T>,
+    suspect: Vec<u8>,
+    open: Vec<Candidate<T>>,
+    again: Vec<Candidate<T>>,
+}
+
+/// A lane that may cross before `end`.
+#[derive(Debug, Clone, Copy)]
+struct Candidate<T> {
+    lane: usize,
+    start: f64,
+    end: f64,
+    u: T,
+    i: T,
+}
+
+impl<T: Real> State<T> {
+    fn reset(&mut self, c: &Constants<T>, first: usize, n: usize) {
+        self.first = first;
+        self.u.clear();
+        self.u.extend((first..first + n).map(|i| c.neuron(i).u_init));
+        self.i.clear();
+        self.i.resize(n, T::ZERO);
+        self.hold.clear();
+        self.hold.resize(n, 0.0);
+        self.time.clear();
+        self.time.resize(n, 0.0);
+        let s = &mut self.scratch;
+        for v in [&mut s.u0, &mut s.i0, &mut s.free] {
+            v.clear();
+            v.resize(n, T::ZERO);
+        }
+        s.suspect.clear();
+        s.suspect.resize(n, 0);
+    }
+}
+
+impl<T: Real> Lockstep<T> {
+    /// Plays one sample; spikes are appended to `out`, sorted by (time, unit).
+    pub fn run(
+        &mut self,
+        simd: Simd,
+        c: &Constants<T>,
+        afferents: &[Afferent<'_, T>],
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        let from = out.len();
+        if keep_order(afferents) {
+            self.run_rows(simd, c, afferents, limits, out)?;
+        } else {
+            self.run_columns(simd, c, afferents, limits, out)?;
+        }
+        let own = &mut out[from..];
+        let before = |a: &Spike<T>, b: &Spike<T>| (a.time, a.unit) <= (b.time, b.unit);
+        if !own.is_sorted_by(before) {
+            own.sort_unstable_by(|a, b| a.time.total_cmp(&b.time).then(a.unit.cmp(&b.unit)));
+        }
+        Ok(())
+    }
+
+    fn run_rows(
+        &mut self,
+        simd: Simd,
+        c: &Constants<T>,
+        afferents: &[Afferent<'_, T>],
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        rows(afferents, limits.duration, &mut self.rows);
+        self.state.reset(c, 0, c.padded());
+        let shared = c.homogeneous && !c.refractory;
+        let mut now = 0.0;
+        let mut k = 0;
+        while k <= self.rows.len() {
+            let until = self.rows.get(k).map_or(limits.duration, |r| r.time);
+            if until > now {
+                if shared {
+                    advance_shared(simd, c, &mut self.state, now, until, limits, out)?;
+                } else {
+                    self.time.clear();
+                    self.time.resize(c.padded(), until);
+                    advance_each(simd, c, &mut self.state, &self.time, limits, out)?;
+                }
+                now = until;
+            }
+            let Some(row) = self.rows.get(k) else { break };
+            let row = afferents[row.afferent as usize].synapses.row(row.sender as usize);
+            match row.targets {
+                None => {
+                    for (i, &w) in self.state.i.iter_mut().zip(row.weight) {
+                        *i += w;
+                    }
+                }
+                Some(targets) => {
+                    for (&target, &w) in targets.iter().zip(row.weight) {
+                        self.state.i[target as usize] += w;
+                    }
+                }
+            }
+            k += 1;
+        }
+        Ok(())
+    }
+
+    fn run_columns(
+        &mut self,
+        simd: Simd,
+        c: &Constants<T>,
+        afferents: &[Afferent<'_, T>],
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        for first in (0..c.n).step_by(COLUMN_BLOCK) {
+            let real = COLUMN_BLOCK.min(c.n - first);
+            let n = real.next_multiple_of(LANES);
+            self.sorted.fill(afferents, first, real, limits.duration);
+            self.state.reset(c, first, n);
+            let steps = (0..real).map(|l| self.sorted.of(l).len()).max().unwrap_or(0);
+            for k in 0..=steps {
+                self.time.clear();
+                self.weight.clear();
+                for l in 0..n {
+                    // A lane that has run out waits at the end; nothing arrives there.
+                    let arrival = if l < real { self.sorted.of(l).get(k) } else { None };
+                    self.time.push(arrival.map_or(limits.duration, |a| a.time));
+                    self.weight.push(arrival.map_or(T::ZERO, |a| a.weight));
+                }
+                advance_each(simd, c, &mut self.state, &self.time, limits, out)?;
+                for (i, &w) in self.state.i.iter_mut().zip(&self.weight) {
+                    *i += w;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a state may cross within span `d`: false only if it surely does not. Rounding is covered by a margin.
+#[inline(always)]
+fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, theta: T, kappa_max: T, i_gate: T) -> bool {
+    let margin = T::of(32.0) * T::EPSILON;
+    let rise = span_over_tau * (i - u).larger(T::ZERO);
+    let tangent = u + rise + margin * (u.abs() + rise);
+    let positive = u.larger(T::ZERO);
+    let pulse = i * kappa_max;
+    let peak = positive + pulse + margin * (positive + pulse);
+    // Under a bias at or above threshold (gate -inf) only the tangent counts while current flows; else look always.
+    let gated = i_gate < T::ZERO;
+    (i > i_gate) & (((tangent > theta) & (peak > theta)) | gated)
+}
+
+vectorised! {
+    /// All lanes from `now` to `until` with one propagator (equal time constants, no refractory time).
+    fn advance_shared<T>(
+        c: &Constants<T>,
+        state: &mut State<T>,
+        now: f64,
+        until: f64,
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        let d = T::of(until - now);
+        let first = c.neuron(0);
+        let p = propagator(d, first.inv_slow, first.rate, first.gain, first.lin, first.mem_slow);
+        let span = d * first.inv_mem;
+        let State { u, i, scratch, .. } = state;
+        let n = u.len();
+        let (u, i) = (&mut u[..n], &mut i[..n]);
+        let (u0, i0, suspect) = (&mut scratch.u0[..n], &mut scratch.i0[..n], &mut scratch.suspect[..n]);
+        let (theta, kappa_max, gate) = (&c.theta[..n], &c.kappa_max[..n], &c.i_gate[..n]);
+        let mut any = 0u8;
+        for l in 0..n {
+            let (a, b) = (u[l], i[l]);
+            u0[l] = a;
+            i0[l] = b;
+            let s = u8::from(may_cross(a, b, span, theta[l], kappa_max[l], gate[l]));
+            suspect[l] = s;
+            any |= s;
+            u[l] = a * p.mem + b * p.kappa;
+            i[l] = b * p.syn;
+        }
+        if any != 0 {
+            scratch.open.clear();
+            for l in 0..n {
+                // Concave on the way up: still rising at the end below threshold means no crossing.
+                let settled = i0[l] > T::ZERO && i[l] >= u[l] && u[l] <= theta[l];
+                if suspect[l] != 0 && !settled {
+                    scratch.open.push(Candidate { lane: l, start: now, end: until, u: u0[l], i: i0[l] });
+                }
+            }
+            play_candidates(c, state, limits, out)?;
+        }
+        Ok(())
+    }
+}
+
+vectorised! {
+    /// Each lane from its own time to `until[lane]`, with its own constants and refractory time.
+    fn advance_each<T>(
+        c: &Constants<T>,
+        state: &mut State<T>,
+        until: &[f64],
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        let State { first, u, i, hold, time, scratch } = state;
+        let n = u.len();
+        let lanes = *first..*first + n;
+        let (u, i, hold, time, until) = (&mut u[..n], &mut i[..n], &mut hold[..n], &mut time[..n], &until[..n]);
+        let (u0, i0, free) = (&mut scratch.u0[..n], &mut scratch.i0[..n], &mut scratch.free[..n]);
+        let suspect = &mut scratch.suspect[..n];
+        if c.refractory {
+            // Up to the release, only the current flows.
+            let inv_syn = &c.inv_syn[lanes.clone()];
+            for l in 0..n {
+                let release = hold[l].larger(time[l]).smaller(until[l]);
+                i[l] = i[l] * (-(T::of(release - time[l]) * inv_syn[l])).exp_neg();
+                time[l] = release;
+            }
+        }
+        let (inv_slow, rate) = (&c.inv_slow[lanes.clone()], &c.rate[lanes.clone()]);
+        let (gain, lin) = (&c.gain[lanes.clone()], &c.lin[lanes.clone()]);
+        let (inv_mem, mem_slow) = (&c.inv_mem[lanes.clone()], &c.mem_slow[lanes.clone()]);
+        let (theta, kappa_max) = (&c.theta[lanes.clone()], &c.kappa_max[lanes.clone()]);
+        let gate = &c.i_gate[lanes];
+        let mut any = 0u8;
+        for l in 0..n {
+            let (a, b) = (u[l], i[l]);
+            u0[l] = a;
+            i0[l] = b;
+            let d = T::of(until[l] - time[l]);
+            free[l] = d;
+            let p = propagator(d, inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
+            let may = may_cross(a, b, d * inv_mem[l], theta[l], kappa_max[l], gate[l]) & (d > T::ZERO);
+            u[l] = a * p.mem + b * p.kappa;
+            i[l] = b * p.syn;
+            let settled = (b > T::ZERO) & (i[l] >= u[l]) & (u[l] <= theta[l]);
+            let s = u8::from(may & !settled);
+            suspect[l] = s;
+            any |= s;
+        }
+        if any != 0 {
+            scratch.open.clear();
+            for l in 0..n {
+                if suspect[l] != 0 {
+                    let candidate = Candidate { lane: l, start: time[l], end: until[l], u: u0[l], i: i0[l] };
+                    scratch.open.push(candidate);
+                }
+            }
+            time.copy_from_slice(until);
+            play_candidates(c, state, limits, out)?;
+        } else {
+            time.copy_from_slice(until);
+        }
+        Ok(())
+    }
+}
+
+/// Finds the spikes of the candidates in `scratch.open`, resets them, and leaves their states at the ends of their spans.
+#[inline(always)]
+fn play_candidates<T: Real>(
+    c: &Constants<T>,
+    state: &mut State<T>,
+    limits: &Limits<'_>,
+    out: &mut Vec<Spike<T>>,
+) -> Result<()> {
+    let State { first, u, i, hold, scratch, .. } = state;
+    let mut open = std::mem::take(&mut scratch.open);
+    let mut again = std::mem::take(&mut scratch.again);
+    while !open.is_empty() {
+        again.clear();
+        for chunk in open.chunks(LANES) {
+            let mut block = Block::<T, LANES>::empty();
+            for (l, x) in chunk.iter().enumerate() {
+                block.set(l, c.neuron(*first + x.lane), x.u, x.i, T::of(x.end - x.start));
+            }
+            let (s, at) = block.solve();
+            for (l, x) in chunk.iter().enumerate() {
+                if !s[l].is_finite() {
+                    continue;
+                }
+                let neuron = c.neuron(*first + x.lane);
+                let time = (x.start + s[l].f64()).smaller(x.end);
+                out.push(Spike { time, unit: (*first + x.lane) as u32, current: at[l] });
+                let release = time + neuron.t_ref;
+                hold[x.lane] = release;
+                let start = release.smaller(x.end);
+                let current = if start > time { at[l] * (-(T::of(start - time) * neuron.inv_syn)).exp_neg() } else { at[l] };
+                again.push(Candidate { lane: x.lane, start, end: x.end, u: neuron.u_reset, i: current });
+            }
+        }
+        limits.check(out.len(), out.last().map_or(0.0, |s| s.time))?;
+        // What is left of each span after the spike: to its end, and once more through the test.
+        open.clear();
+        for x in &again {
+            let neuron = c.neuron(*first + x.lane);
+            let d = T::of(x.end - x.start);
+            let p = neuron.propagator(d);
+            u[x.lane] = x.u * p.mem + x.i * p.kappa;
+            i[x.lane] = x.i * p.syn;
+            let gate = if neuron.theta > T::ZERO { T::ZERO } else { -T::INFINITY };
+            if d > T::ZERO && may_cross(x.u, x.i, d * neuron.inv_mem, neuron.theta, neuron.kappa_max, gate) {
+                open.push(*x);
+            }
+        }
+    }
+    scratch.open = open;
+    scratch.again = again;
+    Ok(())
+}

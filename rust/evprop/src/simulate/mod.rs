@@ -1,0 +1,169 @@
+//! Exact simulation: network, parameters and input spikes in, a [`Record`] out.
+//!
+//! Populations are played component by component, senders first: a feed-forward population in [`lockstep`], one that
+//! hears itself [`eventwise`]. Order at one instant: all threshold crossings, then all arrivals (projections as listed,
+//! senders by time and unit). An arrival at the trial's end or later has no effect.
+pub mod arrivals;
+pub mod eventwise;
+pub mod lockstep;
+pub mod queue;
+pub mod readout;
+pub mod replay;
+pub mod sample;
+pub mod spans;
+
+use crate::error::{Error, Result};
+use crate::math::{Real, Simd};
+use crate::network::{Kind, Network, Params};
+use crate::neuron::Constants;
+use crate::parallel::{self, CancelFlag};
+use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues, Record};
+use crate::spikes::SpikeBatch;
+
+use sample::Player;
+
+/// One spike as the simulators leave it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spike<T> {
+    /// When, ms.
+    pub time: f64,
+    /// Who.
+    pub unit: u32,
+    /// Synaptic current at the spike.
+    pub current: T,
+}
+
+/// What ends a sample early.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// Trial length, ms.
+    pub duration: f64,
+    /// Most spikes of one population in one sample.
+    pub max_spikes: usize,
+    /// Name of the population, for the error.
+    pub population: &'a str,
+    /// Sample in the batch, for the error.
+    pub sample: usize,
+    /// Set from outside to stop.
+    pub cancel: &'a CancelFlag,
+}
+
+impl Limits<'_> {
+    /// Refuses more than `max_spikes`; looks at the cancel flag.
+    #[inline(always)]
+    pub fn check(&self, count: usize, time: f64) -> Result<()> {
+        if count > self.max_spikes {
+            let (population, limit) = (self.population.to_owned(), self.max_spikes);
+            return Err(Error::Runaway { population, limit, sample: self.sample, time });
+        }
+        self.look_up()
+    }
+
+    /// Stops if the caller asked for it.
+    #[inline(always)]
+    pub fn look_up(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// How the exact simulator runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Trial length, ms.
+    pub duration: f64,
+    /// Most spikes of one population in one sample.
+    pub max_spikes: usize,
+    /// Play feed-forward populations eventwise too: slower, and an independent check of the lockstep path.
+    pub eventwise_only: bool,
+    /// Vector width.
+    pub simd: Simd,
+}
+
+/// Checks a call; gives the number of samples.
+pub fn check_inputs(network: &Network, inputs: &[SpikeBatch<'_>], duration: f64) -> Result<usize> {
+    if !(duration > 0.0 && duration.is_finite()) {
+        return Err(Error::Argument(format!("duration is {duration} ms; it must be finite and > 0")));
+    }
+    let sizes: Vec<_> = network.populations().iter().filter(|p| p.kind == Kind::Input).map(|p| p.size).collect();
+    if sizes.len() != inputs.len() {
+        return Err(Error::Argument(format!("{} spike batches given for {} input populations", inputs.len(), sizes.len())));
+    }
+    let batch = inputs.first().map_or(1, SpikeBatch::len);
+    if batch == 0 {
+        return Err(Error::Argument("the batch is empty; give at least one sample (a sample may be without spikes)".into()));
+    }
+    for (input, &size) in inputs.iter().zip(&sizes) {
+        if input.len() != batch {
+            return Err(Error::Argument(format!("input populations have {batch} and {} samples", input.len())));
+        }
+        input.check_fits(size, duration)?;
+    }
+    Ok(batch)
+}
+
+/// Derived constants of all populations.
+pub fn all_constants<T: Real>(network: &Network, params: &Params<'_, T>) -> Vec<Constants<T>> {
+    (0..network.populations().len()).map(|p| Constants::new(network, params, p)).collect()
+}
+
+/// Simulates a batch.
+pub fn simulate<T: Real>(
+    cancel: &CancelFlag,
+    network: &Network,
+    params: &Params<'_, T>,
+    inputs: &[SpikeBatch<'_>],
+    requests: &[ReadoutRequest],
+    settings: &Settings,
+) -> Result<Record<T>> {
+    let batch = check_inputs(network, inputs, settings.duration)?;
+    for request in requests {
+        request.readout.check(settings.duration)?;
+        if network.populations()[request.population].kind == Kind::Input {
+            return Err(Error::Argument("an input population has no voltage to read".into()));
+        }
+    }
+    let constants = all_constants(network, params);
+    let chunks = parallel::map_chunks(
+        batch,
+        cancel,
+        || Player::new(network, params, &constants, requests, settings, cancel),
+        |player, range| player.play(inputs, range),
+    )?;
+    Ok(assemble(network, batch, settings.duration, requests, chunks))
+}
+
+/// Part of a record: the samples of one chunk.
+#[derive(Debug, Clone)]
+pub struct Chunk<T> {
+    /// By population; offsets relative to the chunk.
+    pub populations: Vec<PopulationRecord<T>>,
+    /// By readout.
+    pub readouts: Vec<ReadoutValues<T>>,
+}
+
+/// Joins chunks in order.
+pub fn assemble<T: Real>(
+    network: &Network,
+    batch: usize,
+    duration: f64,
+    requests: &[ReadoutRequest],
+    chunks: Vec<Chunk<T>>,
+) -> Record<T> {
+    let mut populations = vec![PopulationRecord { offsets: vec![0], ..Default::default() }; network.populations().len()];
+    let mut readouts = vec![ReadoutValues::default(); requests.len()];
+    for chunk in chunks {
+        for (all, part) in populations.iter_mut().zip(chunk.populations) {
+            let base = all.times.len() as i64;
+            all.offsets.extend(part.offsets[1..].iter().map(|o| o + base));
+            all.times.extend_from_slice(&part.times);
+            all.units.extend_from_slice(&part.units);
+            all.current.extend_from_slice(&part.current);
+            all.release.extend_from_slice(&part.release);
+        }
+        for (all, part) in readouts.iter_mut().zip(chunk.readouts) {
+            all.values.extend_from_slice(&part.values);
+            all.argmax.extend_from_slice(&part.argmax);
+        }
+    }
+    Record { batch, duration, populations, requests: requests.to_vec(), readouts }
+}

@@ -1,0 +1,183 @@
+//! Readouts of the voltage in closed form: linear in the start of each span and in each arrival, so nothing is stepped.
+//! Only the maximum walks from arrival to arrival.
+use super::arrivals::{Afferent, Arrival, Sorted};
+use super::spans::Spans;
+use crate::math::Real;
+use crate::neuron::Constants;
+use crate::neuron::constants::Neuron;
+use crate::neuron::kernels;
+use crate::neuron::reach::Weighting;
+use crate::record::Readout;
+
+/// What one population looks like in one sample.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a, T> {
+    /// Constants of the population.
+    pub constants: &'a Constants<T>,
+    /// Its life between its own spikes.
+    pub spans: &'a Spans<T>,
+    /// What reaches it.
+    pub afferents: &'a [Afferent<'a, T>],
+    /// Trial length, ms.
+    pub duration: f64,
+}
+
+/// The last value asked for: rows of one instant ask for the same many times.
+struct Memo {
+    key: (f64, f64, f64, f64),
+    value: f64,
+}
+
+impl Memo {
+    fn new() -> Self {
+        Self { key: (f64::NAN, 0.0, 0.0, 0.0), value: 0.0 }
+    }
+
+    fn get<T: Real>(&mut self, c: &Neuron<T>, t: f64, d: f64, make: impl Fn() -> f64) -> f64 {
+        let key = (c.tau_mem.f64(), c.tau_syn.f64(), t, d);
+        if self.key != key {
+            self.value = make();
+            self.key = key;
+        }
+        self.value
+    }
+}
+
+impl<T: Real> View<'_, T> {
+    /// Values of a readout, `(width, n)`, appended to `values`; `argmax` receives one time a neuron for `Max`.
+    pub fn read(&self, readout: &Readout, sorted: &mut Sorted<T>, values: &mut Vec<T>, argmax: &mut Vec<f64>) {
+        let n = self.constants.n;
+        let mut y = vec![0.0f64; readout.width() * n];
+        let scale = |normalise: bool| if normalise { 1.0 / self.duration } else { 1.0 };
+        match readout {
+            Readout::Integral { normalise } => self.integrate(Weighting::Plain, scale(*normalise), &mut y),
+            Readout::WeightedIntegral { tau, normalise } => {
+                self.integrate(Weighting::Exponential { tau: *tau }, scale(*normalise), &mut y);
+            }
+            Readout::Final => self.sample(&[self.duration], &mut y),
+            Readout::Sampled(times) => self.sample(times, &mut y),
+            Readout::Max => self.maximum(sorted, &mut y, argmax),
+        }
+        values.extend(y.iter().map(|&v| T::of(v)));
+    }
+
+    fn integrate(&self, weighting: Weighting, scale: f64, y: &mut [f64]) {
+        let c = self.constants;
+        for (i, y) in y.iter_mut().enumerate() {
+            let neuron = c.neuron(i);
+            let bias = neuron.bias.f64();
+            for span in self.spans.of(i) {
+                let reach = weighting.reach(neuron, span.start, span.end - span.start);
+                let u = span.u.f64();
+                *y += if span.held {
+                    (u + bias) * reach.one
+                } else {
+                    u * reach.u + span.i.f64() * reach.i + bias * reach.one
+                };
+            }
+        }
+        let mut memo = Memo::new();
+        self.each_arrival(|i, s, w| {
+            let span = self.spans.at_arrival(i, s);
+            if !span.held {
+                let (neuron, d) = (c.neuron(i), span.end - s);
+                y[i] += w.f64() * memo.get(neuron, s, d, || weighting.reach(neuron, s, d).i);
+            }
+        });
+        y.iter_mut().for_each(|v| *v *= scale);
+    }
+
+    fn sample(&self, times: &[f64], y: &mut [f64]) {
+        let c = self.constants;
+        let n = c.n;
+        for (j, &t) in times.iter().enumerate() {
+            for i in 0..n {
+                let neuron = c.neuron(i);
+                let span = self.spans.seen_at(i, t);
+                let (u, b) = (span.u.f64(), neuron.bias.f64());
+                y[j * n + i] = if span.held {
+                    u + b
+                } else {
+                    let (d, tm, ts) = ((t - span.start).max(0.0), neuron.tau_mem.f64(), neuron.tau_syn.f64());
+                    b + u * kernels::decay(d, tm) + span.i.f64() * kernels::kappa(d, tm, ts)
+                };
+            }
+        }
+        let mut memo = Memo::new();
+        self.each_arrival(|i, s, w| {
+            let span = self.spans.at_arrival(i, s);
+            if span.held {
+                return;
+            }
+            let from = times.partition_point(|&t| t <= s);
+            for (j, &t) in times.iter().enumerate().skip(from) {
+                if t > span.end {
+                    break;
+                }
+                let neuron = c.neuron(i);
+                let kappa = || kernels::kappa(t - s, neuron.tau_mem.f64(), neuron.tau_syn.f64());
+                y[j * n + i] += w.f64() * memo.get(neuron, s, t - s, kappa);
+            }
+        });
+    }
+
+    /// The largest voltage and when; a neuron that spiked has reached its threshold.
+    fn maximum(&self, sorted: &mut Sorted<T>, y: &mut [f64], argmax: &mut Vec<f64>) {
+        let c = self.constants;
+        sorted.fill(self.afferents, 0, c.n, self.duration);
+        for (i, y) in y.iter_mut().enumerate() {
+            let neuron = c.neuron(i);
+            let (top, at) = if self.spans.of(i).len() > 1 {
+                (neuron.theta, f64::NAN)
+            } else {
+                highest(neuron, sorted.of(i), self.duration)
+            };
+            *y = top.f64() + neuron.bias.f64();
+            argmax.push(at);
+        }
+    }
+
+    fn each_arrival(&self, mut visit: impl FnMut(usize, f64, T)) {
+        for a in self.afferents {
+            for (&t, &sender) in a.train.times.iter().zip(a.train.units) {
+                let row = a.synapses.row(sender as usize);
+                for k in 0..row.weight.len() {
+                    let s = t + row.delay_of(k);
+                    if s < self.duration {
+                        visit(row.target(k), s, row.weight[k]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The largest `u` of a neuron that does not spike, and the first time it is reached.
+fn highest<T: Real>(c: &Neuron<T>, arrivals: &[Arrival<T>], duration: f64) -> (T, f64) {
+    let (mut u, mut i, mut now) = (c.u_init, T::ZERO, 0.0);
+    let mut best = (u, 0.0);
+    let mut look = |u: T, t: f64| {
+        if u > best.0 {
+            best = (u, t);
+        }
+    };
+    for k in 0..=arrivals.len() {
+        let until = arrivals.get(k).map_or(duration, |a| a.time);
+        if until > now {
+            let d = T::of(until - now);
+            if let Some(peak) = c.time_to_peak(u, i).filter(|&peak| peak < d) {
+                let p = c.propagator(peak);
+                look(u * p.mem + i * p.kappa, now + peak.f64());
+            }
+            let p = c.propagator(d);
+            u = u * p.mem + i * p.kappa;
+            i *= p.syn;
+            now = until;
+            look(u, now);
+        }
+        if let Some(a) = arrivals.get(k) {
+            i += a.weight;
+        }
+    }
+    best
+}

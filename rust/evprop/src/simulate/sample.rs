@@ -1,0 +1,207 @@
+//! One worker's player: samples in, a chunk of the record out.
+use super::arrivals::{Afferent, Sorted};
+use super::eventwise::{Eventwise, Inlet, Member, Source};
+use super::lockstep::Lockstep;
+use super::readout::View;
+use super::replay::currents_at;
+use super::spans::Spans;
+use super::{Chunk, Limits, Settings, Spike};
+use crate::error::Result;
+use crate::math::Real;
+use crate::network::{Component, Kind, Network, Params};
+use crate::neuron::Constants;
+use crate::parallel::CancelFlag;
+use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues};
+use crate::spikes::{SpikeBatch, Train};
+
+/// Plays samples one after the other, reusing its storage.
+#[derive(Debug)]
+pub struct Player<'a, T> {
+    network: &'a Network,
+    params: &'a Params<'a, T>,
+    constants: &'a [Constants<T>],
+    requests: &'a [ReadoutRequest],
+    settings: &'a Settings,
+    cancel: &'a CancelFlag,
+    lockstep: Lockstep<T>,
+    eventwise: Eventwise<T>,
+    spans: Spans<T>,
+    sorted: Sorted<T>,
+    scratch: Vec<Vec<Spike<T>>>,
+}
+
+/// The spikes of every population in one sample: given for inputs, found so far for the others.
+pub fn trains<'a, T: Real>(
+    network: &Network,
+    inputs: &[SpikeBatch<'a>],
+    sample: usize,
+    found: &'a [PopulationRecord<T>],
+    local: usize,
+) -> Vec<Train<'a>> {
+    let mut next_input = inputs.iter();
+    let train = |(p, population): (usize, &crate::network::Population)| match population.kind {
+        Kind::Input => next_input.next().map_or(Train::default(), |input| input.sample(sample)),
+        _ if found[p].offsets.len() > local + 1 => found[p].train(local),
+        _ => Train::default(),
+    };
+    network.populations().iter().enumerate().map(train).collect()
+}
+
+/// What reaches population `p`.
+pub fn afferents<'a, T: Real>(
+    network: &'a Network,
+    params: &'a Params<'a, T>,
+    p: usize,
+    trains: &[Train<'a>],
+) -> Vec<Afferent<'a, T>> {
+    let afferent =
+        |&q: &usize| Afferent { synapses: params.synapses(network, q), train: trains[network.projections()[q].pre] };
+    network.incoming(p).iter().map(afferent).collect()
+}
+
+impl<'a, T: Real> Player<'a, T> {
+    /// A player with empty storage.
+    pub fn new(
+        network: &'a Network,
+        params: &'a Params<'a, T>,
+        constants: &'a [Constants<T>],
+        requests: &'a [ReadoutRequest],
+        settings: &'a Settings,
+        cancel: &'a CancelFlag,
+    ) -> Self {
+        Self {
+            network,
+            params,
+            constants,
+            requests,
+            settings,
+            cancel,
+            lockstep: Lockstep::default(),
+            eventwise: Eventwise::default(),
+            spans: Spans::default(),
+            sorted: Sorted::default(),
+            scratch: vec![Vec::new(); network.populations().len()],
+        }
+    }
+
+    /// Plays the samples of `range`.
+    pub fn play(&mut self, inputs: &[SpikeBatch<'_>], range: std::ops::Range<usize>) -> Result<Chunk<T>> {
+        let empty = PopulationRecord { offsets: vec![0], ..Default::default() };
+        let mut chunk = Chunk {
+            populations: vec![empty; self.network.populations().len()],
+            readouts: vec![ReadoutValues::default(); self.requests.len()],
+        };
+        let first = range.start;
+        for sample in range {
+            for component in self.network.components() {
+                self.component(component, inputs, sample, sample - first, &mut chunk)?;
+            }
+            self.readouts(inputs, sample, sample - first, &mut chunk);
+        }
+        Ok(chunk)
+    }
+
+    fn limits(&self, p: usize, sample: usize) -> Limits<'a> {
+        Limits {
+            duration: self.settings.duration,
+            max_spikes: self.settings.max_spikes,
+            population: &self.network.populations()[p].name,
+            sample,
+            cancel: self.cancel,
+        }
+    }
+
+    fn component(
+        &mut self,
+        component: &Component,
+        inputs: &[SpikeBatch<'_>],
+        sample: usize,
+        local: usize,
+        chunk: &mut Chunk<T>,
+    ) -> Result<()> {
+        let (network, params) = (self.network, self.params);
+        let spiking = component.populations.iter().any(|&p| network.populations()[p].kind == Kind::Lif);
+        if spiking {
+            let trains = trains(network, inputs, sample, &chunk.populations, local);
+            for &p in &component.populations {
+                self.scratch[p].clear();
+            }
+            if component.recurrent || self.settings.eventwise_only {
+                self.play_eventwise(component, &trains, sample)?;
+            } else {
+                let p = component.populations[0];
+                let afferents = afferents(network, params, p, &trains);
+                let limits = self.limits(p, sample);
+                let Self { lockstep, scratch, constants, settings, .. } = self;
+                lockstep.run(settings.simd, &constants[p], &afferents, &limits, &mut scratch[p])?;
+            }
+        }
+        for &p in &component.populations {
+            let record = &mut chunk.populations[p];
+            let spikes = &self.scratch[p];
+            record.times.extend(spikes.iter().map(|s| s.time));
+            record.units.extend(spikes.iter().map(|s| s.unit));
+            record.current.extend(spikes.iter().map(|s| s.current));
+            record.offsets.push(record.times.len() as i64);
+        }
+        if component.populations.iter().any(|&p| self.constants[p].refractory) {
+            for &p in &component.populations {
+                let trains = trains(network, inputs, sample, &chunk.populations, local);
+                let afferents = afferents(network, params, p, &trains);
+                let at = releases(&self.constants[p], trains[p]);
+                let release = currents_at(&self.constants[p], &afferents, &at, self.settings.duration, &mut self.sorted);
+                chunk.populations[p].release.extend(release);
+            }
+        }
+        Ok(())
+    }
+
+    fn play_eventwise(&mut self, component: &Component, trains: &[Train<'_>], sample: usize) -> Result<()> {
+        let (network, params) = (self.network, self.params);
+        let populations = &component.populations;
+        let member = |p: usize| populations.iter().position(|&m| m == p);
+        let members: Vec<_> = populations
+            .iter()
+            .map(|&p| Member { constants: &self.constants[p], name: &network.populations()[p].name })
+            .collect();
+        let limits: Vec<_> = populations.iter().map(|&p| self.limits(p, sample)).collect();
+        let mut inlets = Vec::new();
+        for (q, projection) in network.projections().iter().enumerate() {
+            let Some(to) = member(projection.post) else { continue };
+            let source = match member(projection.pre) {
+                Some(from) => Source::Member(from),
+                None => Source::Outside(trains[projection.pre]),
+            };
+            inlets.push(Inlet { member: to, source, synapses: params.synapses(network, q) });
+        }
+        let mut out: Vec<_> = populations.iter().map(|&p| std::mem::take(&mut self.scratch[p])).collect();
+        let result = self.eventwise.run(&members, &inlets, &limits, &mut out);
+        for (&p, spikes) in populations.iter().zip(out) {
+            self.scratch[p] = spikes;
+        }
+        result
+    }
+
+    fn readouts(&mut self, inputs: &[SpikeBatch<'_>], sample: usize, local: usize, chunk: &mut Chunk<T>) {
+        for (k, request) in self.requests.iter().enumerate() {
+            let p = request.population;
+            let trains = trains(self.network, inputs, sample, &chunk.populations, local);
+            let afferents = afferents(self.network, self.params, p, &trains);
+            let constants = &self.constants[p];
+            let record = &chunk.populations[p];
+            let range = record.range(local);
+            let release = if record.release.is_empty() { &[][..] } else { &record.release[range.clone()] };
+            let duration = self.settings.duration;
+            self.spans.fill(constants, trains[p], &record.current[range], release, duration);
+            let view = View { constants, spans: &self.spans, afferents: &afferents, duration };
+            let values = &mut chunk.readouts[k];
+            view.read(&request.readout, &mut self.sorted, &mut values.values, &mut values.argmax);
+        }
+    }
+}
+
+/// When the voltages are released after each spike (unit, time).
+pub fn releases<T: Real>(c: &Constants<T>, train: Train<'_>) -> Vec<(u32, f64)> {
+    let release = |(&t, &u): (&f64, &u32)| (u, t + c.neuron(u as usize).t_ref);
+    train.times.iter().zip(train.units).map(release).collect()
+}

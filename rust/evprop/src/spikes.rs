@@ -1,0 +1,134 @@
+//! Spike trains of a batch: CSR by sample.
+use crate::error::{Error, Result};
+
+/// The spikes of one population in one sample, sorted by time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Train<'a> {
+    /// Spike times, ms, ascending.
+    pub times: &'a [f64],
+    /// Which unit fired.
+    pub units: &'a [u32],
+}
+
+impl Train<'_> {
+    /// Number of spikes.
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Whether there is no spike.
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+}
+
+/// Spikes of one population over a batch: sample `b` owns `offsets[b]..offsets[b + 1]`.
+#[derive(Debug, Clone, Copy)]
+pub struct SpikeBatch<'a> {
+    times: &'a [f64],
+    units: &'a [u32],
+    offsets: &'a [i64],
+}
+
+impl<'a> SpikeBatch<'a> {
+    /// A batch whose arrays were checked by [`check`] before.
+    pub fn new(times: &'a [f64], units: &'a [u32], offsets: &'a [i64]) -> Result<Self> {
+        let n_spikes = times.len();
+        if units.len() != n_spikes {
+            return Err(Error::Argument(format!("{n_spikes} spike times but {} units", units.len())));
+        }
+        check_offsets(offsets, n_spikes)?;
+        Ok(Self { times, units, offsets })
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of spikes in all samples.
+    pub fn n_spikes(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Where the spikes of sample `b` lie in the flat arrays.
+    pub fn range(&self, b: usize) -> std::ops::Range<usize> {
+        self.offsets[b] as usize..self.offsets[b + 1] as usize
+    }
+
+    /// The spikes of sample `b`.
+    pub fn sample(&self, b: usize) -> Train<'a> {
+        let range = self.range(b);
+        Train { times: &self.times[range.clone()], units: &self.units[range] }
+    }
+
+    /// Refuses units beyond `n_units` and spikes beyond `duration` (both cheap to look at again).
+    pub fn check_fits(&self, n_units: usize, duration: f64) -> Result<()> {
+        for sample in 0..self.len() {
+            let train = self.sample(sample);
+            if let Some(index) = train.units.iter().position(|&u| u as usize >= n_units) {
+                return Err(Error::SpikeUnit { sample, index, unit: train.units[index], n_units });
+            }
+            // A NaN fails this comparison too.
+            if let Some(index) = train.times.iter().position(|&t| !(t >= 0.0 && t <= duration)) {
+                let time = train.times[index];
+                return Err(if time > duration && time.is_finite() {
+                    Error::SpikeBeyond { sample, index, time, duration }
+                } else {
+                    Error::SpikeTime { sample, index, time }
+                });
+            }
+            if let Some(index) = train.times.windows(2).position(|w| w[1] < w[0]) {
+                let (previous, time) = (train.times[index], train.times[index + 1]);
+                return Err(Error::SpikeOrder { sample, index: index + 1, time, previous });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_offsets(offsets: &[i64], n_spikes: usize) -> Result<()> {
+    let wrong = |problem: String| Err(Error::SpikeOffsets { problem, n_spikes });
+    let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else {
+        return wrong("are empty".into());
+    };
+    if first != 0 {
+        return wrong(format!("start at {first}"));
+    }
+    if let Some(k) = offsets.windows(2).position(|w| w[1] < w[0]) {
+        return wrong(format!("fall from {} to {} at index {}", offsets[k], offsets[k + 1], k + 1));
+    }
+    if last != n_spikes as i64 {
+        return wrong(format!("end at {last}"));
+    }
+    Ok(())
+}
+
+/// Checks a batch as a user gives it: finite, non-negative, sorted times; units in range; sound offsets.
+pub fn check(times: &[f64], units: &[u32], offsets: &[i64], n_units: usize) -> Result<()> {
+    SpikeBatch::new(times, units, offsets)?.check_fits(n_units, f64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_not_a_batch() {
+        let check1 = |t: &[f64], u: &[u32]| check(t, u, &[0, t.len() as i64], 2);
+        assert_eq!(check1(&[0.0, 1.0, 1.0], &[0, 1, 0]), Ok(()));
+        assert!(matches!(check1(&[f64::NAN], &[0]), Err(Error::SpikeTime { .. })));
+        assert!(matches!(check1(&[f64::INFINITY], &[0]), Err(Error::SpikeTime { .. })));
+        assert!(matches!(check1(&[-1.0], &[0]), Err(Error::SpikeTime { .. })));
+        assert!(matches!(check1(&[1.0, 0.5], &[0, 0]), Err(Error::SpikeOrder { .. })));
+        assert!(matches!(check1(&[1.0], &[2]), Err(Error::SpikeUnit { .. })));
+        for offsets in [&[][..], &[1, 1], &[0, 2, 1], &[0, 2]] {
+            assert!(matches!(check(&[1.0], &[0], offsets, 1), Err(Error::SpikeOffsets { .. })));
+        }
+    }
+}
