@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CheckpointError, CheckpointNotFoundError, EvpropError
+from .errors import CheckpointError, CheckpointNotFoundError, DtypeError, EvpropError
 from .network import Network
 from .parameters import Array
 
@@ -27,9 +27,7 @@ _EXTRA = "network/"  # arrays that belong to the description, beside the paramet
 
 def save(path: str | os.PathLike[str], net: Network, params: Mapping[str, Array]) -> None:
     """Write the network and its parameters to one file, atomically."""
-    first = next(iter(params.values()), None)
-    dtype = first.dtype.name if isinstance(first, np.ndarray) and first.dtype == np.float32 else "float64"
-    arrays = net.layout.collect(params, dtype)
+    arrays = net.layout.collect(params, _common_dtype(params))
     own: dict[str, NDArray[Any]] = {}
     described = net.to_dict(own)
     tensors: dict[str, NDArray[Any]] = dict(zip(net.layout.names, arrays, strict=True))
@@ -53,11 +51,20 @@ def load(path: str | os.PathLike[str]) -> tuple[Network, dict[str, Array]]:
         params = {
             name: params[name] for name in net.layout.names if name in params
         } | params  # canonical order
-        first = next(iter(params.values()), None)
-        net.layout.collect(params, "float64" if first is None else first.dtype.name)
+        net.layout.collect(params, _common_dtype(params))
     except (EvpropError, ValueError) as error:
         raise CheckpointError(f"{os.fspath(path)} is damaged: {error}") from error
     return net, params
+
+
+def _common_dtype(params: Mapping[str, Array]) -> str:
+    names = {str(getattr(array, "dtype", None)): name for name, array in params.items()}
+    if set(names) == {"float32", "float64"}:
+        raise DtypeError(
+            f"the parameters mix dtypes: {names['float32']} has float32, {names['float64']} has float64; "
+            "all must be of one of the two."
+        )
+    return "float32" if "float32" in names else "float64"
 
 
 def write_tensors(

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import CotangentError, ParameterError, UnknownNameError, nearest
 from .losses import Loss, LossResult
 from .network import Network
-from .parameters import Array
+from .parameters import Array, all_finite
 from .record import Record, SpikesGiven, core_inputs
 from .simulators import DEFAULT, Simulator
 
@@ -267,8 +267,7 @@ def _cotangent(value: Any, shape: tuple[int, ...], label: str) -> Floats:
         if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
             raise CotangentError(f"{label} has dtype {array.dtype}; it must be float64.")
         array = array.astype(np.float64)
-    # a finite sum has finite terms; a sum that overflows is looked at again
-    if not math.isfinite(np.add.reduce(array, axis=None)) and not np.isfinite(array).all():
+    if not all_finite(array):
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise CotangentError(f"{label}{list(where)} is {array[where]}; cotangents must be finite.")
     return np.ascontiguousarray(array)

@@ -68,6 +68,14 @@ ORDER = (("v_reset", "v_th"), ("v_init", "v_th"))
 WITHOUT_GRADIENT = frozenset({"t_ref"})
 
 
+def all_finite(values: Array) -> bool:
+    """Whether no value is NaN or infinite, without an array in between (min and max hand NaN on)."""
+    if not values.size:
+        return True
+    low, high = np.minimum.reduce(values, axis=None), np.maximum.reduce(values, axis=None)
+    return bool(-math.inf < low and high < math.inf)
+
+
 def check_values(kind: str, values: Array, label: str) -> None:
     """Raise ParameterError unless all values are in the range of their kind."""
     rule = RULES[kind]
@@ -195,16 +203,13 @@ class Layout:
                 return False
         for k in self._weights:
             weight = arrays[k]
-            # a finite sum has finite terms; a sum that overflows is looked at again
-            if not math.isfinite(np.add.reduce(weight, axis=None)) and not np.isfinite(weight).all():
+            if not all_finite(weight):
                 return False
             if self.parameters[k].no_diagonal and weight.diagonal().any():
                 return False
         for k in self._delays:
             delay = arrays[k]
-            if not (
-                np.minimum.reduce(delay, axis=None) >= 0.0 and np.maximum.reduce(delay, axis=None) < math.inf
-            ):
+            if not (np.minimum.reduce(delay, axis=None) >= 0.0 and all_finite(delay)):
                 return False
         return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,9 +20,6 @@ from .parameters import Array, check_dtype, check_duration
 from .readouts import Readout
 from .record import Record, SpikesGiven, collect_inputs, core_inputs
 from .spikes import Spikes
-
-if TYPE_CHECKING:
-    from .losses import Loss
 
 ReadoutsGiven = Mapping[str, Sequence[Readout]]
 
@@ -46,14 +43,24 @@ class Simulator(Protocol):
     ) -> Record: ...
 
 
+class Decides(Protocol):
+    """What `predict` needs of a loss."""
+
+    def readouts(self, net: Network) -> Mapping[str, Sequence[Readout]]:
+        """The readouts that the decision reads."""
+
+    def predict(self, record: Record) -> NDArray[np.int64]:
+        """(batch,) int64 classes."""
+
+
 @dataclass(frozen=True)
 class Exact:
     """Event by event, without a time step: every threshold crossing to the last bit.
 
     Args:
         dtype: "float64" or "float32", of the state; spike times are float64 either way. The parameters must have it.
-        max_spikes: the most spikes that one sample may bring forth; a network beyond it is a runaway and ends with a
-            `RunawayError`. No spike is ever dropped.
+        max_spikes: the most spikes that one population may emit in one sample; a network beyond it is a runaway
+            and ends with a `RunawayError`. No spike is ever dropped.
         device: "cpu".
     """
 
@@ -152,7 +159,7 @@ def predict(
     net: Network,
     params: Mapping[str, Array],
     spikes: SpikesGiven,
-    loss: Loss,
+    loss: Decides,
     *,
     duration: float,
     simulator: Simulator | None = None,

@@ -70,4 +70,4 @@ class CrossEntropy(Loss):
 
     @staticmethod
     def _logits(record: Record, name: str, index: int) -> Floats:
-        return np.asarray(record.readout[name][index], dtype=np.float64)
+        return np.ascontiguousarray(record.readout[name][index], dtype=np.float64)
