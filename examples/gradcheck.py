@@ -25,4 +25,4 @@ params = net.init(seed=4)
 loss = evprop.losses.FirstSpike(tau_0=2.0, tau_1=10.0, alpha=0.01)
 report = gradcheck(net, params, spikes, loss, targets=np.array([0, 1, 0]), duration=60.0)
 print(report)
-assert report.passed
+assert report.ok
