@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import errors, init, losses
+from . import _core, errors, init, losses
 from .files import load, save
 from .gradients import GradientHealth, Gradients, backward, value_and_grad
 from .network import Network
@@ -51,8 +51,6 @@ _LATER = frozenset({"callbacks", "datasets", "metrics", "optim", "plot", "testin
 
 def set_num_threads(n: int) -> None:
     """Use n threads (>= 1) from now on. Results do not depend on it, not even in the last bit."""
-    from . import _core
-
     if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
         raise errors.ConfigError(f"the number of threads is {n!r}; it must be an integer >= 1.")
     _core.set_num_threads(int(n))
@@ -60,8 +58,6 @@ def set_num_threads(n: int) -> None:
 
 def num_threads() -> int:
     """The number of threads in use: set_num_threads, else EVPROP_NUM_THREADS, else one per CPU."""
-    from . import _core
-
     return _core.num_threads()
 
 

@@ -5,7 +5,12 @@
 raises these same classes, looked up here by name.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class EvpropError(Exception):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _core
 from .errors import CotangentError, ParameterError, UnknownNameError, nearest
 from .losses import Loss, LossResult
 from .network import Network
@@ -199,8 +200,6 @@ def _run_backward(
     scale: float,
     input_times: bool,
 ) -> Gradients:
-    from . import _core
-
     net = record.network
     arrays, at_inputs, health = _core.backward(
         net.core,

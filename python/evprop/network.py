@@ -12,19 +12,17 @@ import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._core import CoreNetwork
 from .errors import NetworkError, nearest
 from .init import Initialiser
 from .parameters import ORDER, Array, Layout, Parameter, check_dtype, check_order, check_values
 from .populations import POPULATIONS, Population, Source, format_source
 from .projections import Dense, Projection, Sparse
-
-if TYPE_CHECKING:
-    from ._core import CoreNetwork
 
 _NAME = re.compile(r"[\w\-]+")
 _PROJECTIONS: dict[str, type[Projection]] = {"Dense": Dense, "Sparse": Sparse}
@@ -175,8 +173,6 @@ class Network:
     def core(self) -> CoreNetwork:
         """The compiled twin, made on first use."""
         if self._core is None:
-            from ._core import CoreNetwork
-
             core = CoreNetwork(
                 [(name, p.kind, p.size) for name, p in self.populations.items()],
                 [

@@ -170,17 +170,20 @@ class Layout:
 
         The arrays are handed on as they are: no copy and no cast.
         """
+        arrays = self.arrays(params, dtype)
+        if not self._values_hold(arrays):
+            self.complain(params, dtype)
+        return arrays
+
+    def arrays(self, params: Mapping[str, Array], dtype: str) -> list[Array]:
+        """As `collect`, but without a look at the values: for a simulator whose core refuses bad ones itself."""
         wanted = np.dtype(dtype)
         try:
             arrays = [params[name] for name in self.names]
         except (KeyError, TypeError):
             arrays = []
-        if (
-            not self._form_holds(arrays, wanted)
-            or len(params) != len(arrays)
-            or not self._values_hold(arrays)
-        ):
-            self._complain(params, wanted)
+        if not self._form_holds(arrays, wanted) or len(params) != len(arrays):
+            self.complain(params, dtype)
         return arrays
 
     def _form_holds(self, arrays: list[Array], wanted: np.dtype[Any]) -> bool:
@@ -213,8 +216,9 @@ class Layout:
                 return False
         return True
 
-    def _complain(self, params: Mapping[str, Array], wanted: np.dtype[Any]) -> None:
+    def complain(self, params: Mapping[str, Array], dtype: str) -> None:
         """Find the first thing wrong with the dict and raise about it; return if nothing is."""
+        wanted = np.dtype(dtype)
         if not isinstance(params, Mapping):
             raise ParameterError(
                 f"params is {type(params).__name__}; it must be the dict that net.init(seed=...) makes."

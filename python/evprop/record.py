@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._core import CoreRecord, fingerprint, replay
 from .errors import ParameterError, RecordError, SpikesError, UnknownNameError, nearest
 from .network import Network
 from .parameters import Array, check_duration
 from .readouts import Readout
 from .spikes import Spikes
-
-if TYPE_CHECKING:
-    from ._core import CoreRecord
 
 SpikesGiven = Spikes | Mapping[str, Spikes]
 """One Spikes for a network with one Input population, {name: Spikes} for one with several."""
@@ -53,8 +51,6 @@ class Record:
         readouts: Mapping[str, Sequence[Readout]] | None = None,
         min_vdot: float | None = None,
     ) -> None:
-        from ._core import fingerprint
-
         self.network = network
         self.params = params
         self.inputs = inputs
@@ -90,8 +86,6 @@ class Record:
                 dV/dt there may be small or negative; the backward pass puts this floor in its place and
                 counts how often (``grads.health.floored``).
         """
-        from ._core import replay
-
         span = check_duration(duration)
         if not 0.0 < float(min_vdot) < math.inf:
             raise ParameterError(
@@ -175,8 +169,6 @@ class Record:
 
     def check_unchanged(self) -> None:
         """Raise unless the parameters are, bit for bit, what they were in the forward pass."""
-        from ._core import fingerprint
-
         if fingerprint(self._arrays) != self._fingerprint:
             raise RecordError(
                 "the parameters changed in place since this record was made, so its gradients would be wrong; "

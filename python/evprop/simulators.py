@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _core
 from .errors import ConfigError, NetworkError, ParameterError, ShapeError, SpikesError
 from .network import Network
 from .parameters import Array, check_dtype, check_duration
@@ -92,25 +93,29 @@ class Exact:
         readouts: ReadoutsGiven | None = None,
     ) -> Record:
         """One forward pass; see `evprop.simulate`."""
-        from . import _core
-
         span = check_duration(duration)
-        arrays = net.layout.collect(params, self.dtype)
+        arrays = net.layout.arrays(params, self.dtype)
         inputs = collect_inputs(net, spikes, span)
         specs = _readout_specs(net, readouts, span) if readouts else []
-        core_record = _core.simulate(
-            net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes
-        )
-        return Record(
-            net,
-            params,
-            inputs,
-            core_record,
-            arrays=arrays,
-            duration=span,
-            dtype=self.dtype,
-            readouts=readouts,
-        )
+        try:
+            core_record = _core.simulate(
+                net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes
+            )
+        except ParameterError as error:
+            refused = error
+        else:
+            return Record(
+                net,
+                params,
+                inputs,
+                core_record,
+                arrays=arrays,
+                duration=span,
+                dtype=self.dtype,
+                readouts=readouts,
+            )
+        net.layout.complain(params, self.dtype)  # the core looks at every value; this says it in full
+        raise refused
 
 
 DEFAULT = Exact()
@@ -194,8 +199,6 @@ def trace(
             for a network with several Input populations. Spikes after the last of ``times`` do not matter.
         times: (m,) ms, >= 0, in any order. At a spike or an arrival: the state just after it.
     """
-    from . import _core
-
     if net.population(population).kind == "input":
         raise NetworkError(f"trace of {population!r} is asked for, but an Input population has no voltage.")
     at = np.asarray(times, dtype=np.float64)

@@ -8,7 +8,7 @@ write one, subclass `Loss` and define `evaluate` (and `readouts`, `predict` wher
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,6 +147,33 @@ def output_population(net: Network, population: str | None, loss: str, *, spikin
     return population
 
 
+def label_array(record: Record, population: str, targets: Any) -> Labels:
+    """Labels as C-contiguous int64, for a function of the core that looks itself whether they are in range."""
+    if type(targets) is np.ndarray and targets.dtype == np.int64 and targets.shape == (record.batch_size,):
+        return np.ascontiguousarray(targets)
+    return check_labels(record, population, targets)
+
+
+def evaluate_first_spikes(
+    function: Callable[..., tuple[Floats, Floats]],
+    record: Record,
+    population: str,
+    targets: Any,
+    *settings: float,
+) -> LossResult:
+    """A loss of the core that reads first spikes and labels."""
+    labels = label_array(record, population, targets)
+    s = record.spikes[population]
+    try:
+        values, d_times = function(s.times, s.units, s.offsets, s.n_units, labels, *settings)
+    except TargetError as error:
+        refused = error
+    else:
+        return LossResult(values, {population: d_times})
+    check_labels(record, population, targets)  # says it in full
+    raise refused
+
+
 def check_labels(where: Network | Record, population: str, targets: Any) -> Labels:
     """Integer labels (batch,) in 0..n-1, as C-contiguous int64."""
     net, batch = (where.network, where.batch_size) if isinstance(where, Record) else (where, None)
@@ -198,16 +225,3 @@ def readout_cotangents(record: Record, population: str, index: int, cotangent: A
     cotangents: list[Any] = [None] * len(record.readouts[population])
     cotangents[index] = cotangent
     return {population: cotangents}
-
-
-__all__: Sequence[str] = (
-    "Loss",
-    "LossResult",
-    "LossSum",
-    "check_labels",
-    "check_positive",
-    "check_silent",
-    "earliest_unit",
-    "output_population",
-    "readout_cotangents",
-)

@@ -13,11 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ParameterError
+from .._core import loss_cross_entropy
+from ..errors import ParameterError, TargetError
 from ..network import Network
 from ..readouts import Readout
 from ..record import Record
-from .base import Floats, Labels, Loss, LossResult, check_labels, output_population, readout_cotangents
+from .base import (
+    Floats,
+    Labels,
+    Loss,
+    LossResult,
+    check_labels,
+    label_array,
+    output_population,
+    readout_cotangents,
+)
 
 
 @dataclass(frozen=True)
@@ -42,19 +52,24 @@ class CrossEntropy(Loss):
         return {output_population(net, self.population, "CrossEntropy"): [self.readout]}
 
     def evaluate(self, record: Record, targets: Any) -> LossResult:
-        from .._core import loss_cross_entropy
-
         name = output_population(record.network, self.population, "CrossEntropy")
-        labels = check_labels(record, name, targets)
+        labels = label_array(record, name, targets)
         index = record.readout_index(name, self.readout)
         logits = self._logits(record, name, index)
-        if logits.ndim == 3:
-            batch, m, n = logits.shape
-            values, d_logits = loss_cross_entropy(logits.reshape(batch * m, n), labels.repeat(m))
-            values, d_logits = values.reshape(batch, m).mean(axis=1), d_logits.reshape(batch, m, n) / m
+        rows = logits.reshape(-1, logits.shape[-1])
+        m = len(rows) // len(labels)  # times of Sampled; 1 of the others
+        try:
+            values, d_logits = loss_cross_entropy(rows, labels if m == 1 else labels.repeat(m))
+        except TargetError as error:
+            refused = error
         else:
-            values, d_logits = loss_cross_entropy(logits, labels)
-        return LossResult(values, readouts=readout_cotangents(record, name, index, d_logits))
+            if m != 1:
+                values, d_logits = values.reshape(-1, m).mean(axis=1), d_logits / m
+            return LossResult(
+                values, readouts=readout_cotangents(record, name, index, d_logits.reshape(logits.shape))
+            )
+        check_labels(record, name, targets)  # says it in full
+        raise refused
 
     def predict(self, record: Record) -> Labels:
         name = output_population(record.network, self.population, "CrossEntropy")

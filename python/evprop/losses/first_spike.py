@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .._core import loss_first_spike
 from ..errors import ParameterError
 from ..network import Network
 from ..record import Record
@@ -26,6 +27,7 @@ from .base import (
     check_positive,
     check_silent,
     earliest_unit,
+    evaluate_first_spikes,
     output_population,
 )
 
@@ -55,16 +57,11 @@ class FirstSpike(Loss):
         check_silent("FirstSpike", self.silent)
 
     def evaluate(self, record: Record, targets: Any) -> LossResult:
-        from .._core import loss_first_spike
-
         name = output_population(record.network, self.population, "FirstSpike", spiking=True)
-        labels = check_labels(record, name, targets)
-        s = record.spikes[name]
         silent = record.duration if self.silent is None else float(self.silent)
-        values, d_times = loss_first_spike(
-            s.times, s.units, s.offsets, s.n_units, labels, self.tau_0, self.tau_1, self.alpha, silent
+        return evaluate_first_spikes(
+            loss_first_spike, record, name, targets, self.tau_0, self.tau_1, self.alpha, silent
         )
-        return LossResult(values, {name: d_times})
 
     def predict(self, record: Record) -> Labels:
         return earliest_unit(

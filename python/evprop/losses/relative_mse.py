@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .._core import loss_relative_mse
 from ..network import Network
 from ..record import Record
 from .base import (
@@ -26,6 +27,7 @@ from .base import (
     check_positive,
     check_silent,
     earliest_unit,
+    evaluate_first_spikes,
     output_population,
 )
 
@@ -49,16 +51,9 @@ class RelativeMSE(Loss):
         check_silent("RelativeMSE", self.silent)
 
     def evaluate(self, record: Record, targets: Any) -> LossResult:
-        from .._core import loss_relative_mse
-
         name = output_population(record.network, self.population, "RelativeMSE", spiking=True)
-        labels = check_labels(record, name, targets)
-        s = record.spikes[name]
         silent = record.duration if self.silent is None else float(self.silent)
-        values, d_times = loss_relative_mse(
-            s.times, s.units, s.offsets, s.n_units, labels, self.delta, silent
-        )
-        return LossResult(values, {name: d_times})
+        return evaluate_first_spikes(loss_relative_mse, record, name, targets, self.delta, silent)
 
     def predict(self, record: Record) -> Labels:
         return earliest_unit(

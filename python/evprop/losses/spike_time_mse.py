@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._core import loss_spike_time_mse
 from ..errors import TargetError
 from ..network import Network
 from ..record import Record
@@ -37,8 +38,6 @@ class SpikeTimeMSE(Loss):
         check_silent("SpikeTimeMSE", self.silent)
 
     def evaluate(self, record: Record, targets: Any) -> LossResult:
-        from .._core import loss_spike_time_mse
-
         name = output_population(record.network, self.population, "SpikeTimeMSE", spiking=True)
         wanted = self.check_targets(record, targets)
         s = record.spikes[name]
