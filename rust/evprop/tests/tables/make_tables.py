@@ -141,6 +141,27 @@ def kernel_table():
     write("kernels.txt", "d tw tm ts, then value and sensitivity of each kernel", rows)
 
 
+def elementary_table():
+    """x, then each result as a sum of two doubles, so that errors well below one unit in the last place show."""
+    mp.mp.dps = 60
+    rng = random.Random(3)
+
+    def pair(value):
+        high = float(value)
+        return high, float(value - high)
+
+    below = [-0.0, -1e-300, -(2.0**-54), -(2.0**-53), -1e-10, -0.3465, -0.3466, -1.0, -1.0397, -1.04, -20.0, -707.99]
+    below += [-(10 ** rng.uniform(-12, 2.85)) for _ in range(250)] + [-rng.uniform(0, 3) for _ in range(250)]
+    rows = [(x, *pair(mp.exp(x)), *pair(mp.expm1(x))) for x in below if x > -708.0]
+    write("exp.txt", "x, exp(x) as a sum, expm1(x) as a sum", rows)
+    above = [0.0, 1e-300, -1e-300, 2.0**-53, -(2.0**-53), 1e-10, -0.2929, -0.29289, 0.41421, 0.4143, 1.0, 1e5, 1e300]
+    above += [10 ** rng.uniform(-12, 12) for _ in range(150)] + [-rng.random() for _ in range(150)]
+    above += [-(10 ** rng.uniform(-12, 0)) for _ in range(50)] + [-1 + 10 ** rng.uniform(-15, -1) for _ in range(50)]
+    above += [rng.uniform(0, 3) for _ in range(150)]
+    write("ln_1p.txt", "x, ln(1 + x) as a sum", [(x, *pair(mp.log1p(x))) for x in above])
+
+
 if __name__ == "__main__":
     divided_table()
     kernel_table()
+    elementary_table()
