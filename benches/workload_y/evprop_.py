@@ -64,7 +64,7 @@ def main() -> None:
     def step(i: int) -> None:
         spikes, labels = data[i % len(data)]
         _, grads, _ = evprop.value_and_grad(
-            net, params, spikes, labels, loss, duration=duration, simulator=simulator
+            net, params, spikes, labels, loss, duration=duration, simulator=simulator, input_times=False
         )
         adam.step(params, grads, state)
 
