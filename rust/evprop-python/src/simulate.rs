@@ -92,10 +92,12 @@ impl CoreRecord {
     fn max_times<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
         either!(self, r => {
             let (_, found) = readout_at(py, r, k)?;
-            if found.argmax.is_empty() {
+            if found.peaks.is_empty() {
                 return Err(named(py, "RecordError", &format!("readout {k} is no maximum")));
             }
-            found.argmax.to_pyarray(py).reshape(vec![r.batch, found.argmax.len() / r.batch])
+            let times: Vec<f64> = found.peaks.iter().map(|peak| peak.time).collect();
+            let shape = vec![r.batch, times.len() / r.batch];
+            times.into_pyarray(py).reshape(shape)
         })
     }
 }

@@ -96,13 +96,23 @@ pub struct ReadoutRequest {
     pub readout: Readout,
 }
 
+/// Where the maximum of a voltage lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peak {
+    /// When, ms; NaN where the neuron spiked (then the maximum is its threshold).
+    pub time: f64,
+    /// `dV/dt` just before: 0 on a smooth maximum, positive where an inhibitory arrival cut the rise short; then the
+    /// maximum moves with that arrival.
+    pub slope: f64,
+}
+
 /// Values of one readout, `(batch, width, n)`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReadoutValues<T> {
     /// The values.
     pub values: Vec<T>,
-    /// For `Max`: when, ms; NaN where the neuron spiked (then the maximum is its threshold). Else empty.
-    pub argmax: Vec<f64>,
+    /// For `Max`: where the maximum lies, one a neuron. Else empty.
+    pub peaks: Vec<Peak>,
 }
 
 /// The forward pass over a batch.

@@ -28,10 +28,10 @@ use crate::math::{Real, Simd};
 use crate::network::{Kind, Network, Params};
 use crate::neuron::reach::Weighting;
 use crate::parallel::{self, CancelFlag};
-use crate::record::{Readout, Record};
+use crate::record::{Peak, Readout, Record};
 use crate::simulate::{all_constants, check_inputs};
 use crate::spikes::SpikeBatch;
-use sources::{Jump, Source, VoltageCotangents};
+use sources::{Jump, Kink, Source, VoltageCotangents};
 use sweep::{Shared, Sweep};
 
 /// What is asked of the backward pass.
@@ -57,7 +57,7 @@ pub struct Request<'a> {
 struct Sources<'a> {
     readout: &'a Readout,
     given: &'a [f64],
-    argmax: &'a [f64],
+    peaks: &'a [Peak],
     duration: f64,
 }
 
@@ -76,7 +76,10 @@ impl Sources<'_> {
             Readout::Final => self.jumps(n, &[self.duration], out),
             Readout::Sampled(times) => self.jumps(n, times, out),
             Readout::Max => {
-                for (neuron, (&g, &time)) in self.given.iter().zip(self.argmax).enumerate() {
+                for (neuron, (&g, &Peak { time, slope })) in self.given.iter().zip(self.peaks).enumerate() {
+                    if slope != 0.0 && g != 0.0 {
+                        out.kinks.push(Kink { time, neuron, g: g * slope });
+                    }
                     if time.is_nan() {
                         out.thresholds.push((neuron, g));
                     } else if g != 0.0 {

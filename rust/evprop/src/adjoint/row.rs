@@ -4,7 +4,7 @@
 //! dL/dw += lambda_i(s)          dL/ds = w (lambda_i(s)/tau_syn - lambda_v(s)/tau_mem),   s = t + delay
 //! ```
 use super::nodes::Nodes;
-use super::sources::Source;
+use super::sources::{Source, VoltageCotangents};
 use crate::math::{Real, Simd};
 use crate::neuron::Constants;
 use crate::neuron::constants::LANES;
@@ -27,7 +27,15 @@ pub struct RowScratch<T> {
 impl<T: Real> RowScratch<T> {
     /// Works out a row that left its sender at `t`; returns `dL/dt` of the sender through it.
     #[inline(always)]
-    pub fn run(&mut self, simd: Simd, c: &Constants<T>, nodes: &mut Nodes<T>, row: &Row<'_, T>, t: f64, sources: &[Source]) -> T {
+    pub fn run(
+        &mut self,
+        simd: Simd,
+        c: &Constants<T>,
+        nodes: &mut Nodes<T>,
+        row: &Row<'_, T>,
+        t: f64,
+        voltage: &mut VoltageCotangents,
+    ) -> T {
         let n = row.weight.len();
         self.s.clear();
         match row.delay {
@@ -59,10 +67,23 @@ impl<T: Real> RowScratch<T> {
                 }
             }
         }
-        if !sources.is_empty() {
-            self.add_sources(c, nodes, row, sources);
+        if !voltage.sources.is_empty() {
+            self.add_sources(c, nodes, row, &voltage.sources);
+        }
+        if !voltage.kinks.is_empty() {
+            self.add_kinks(row, voltage);
         }
         ordered_sum(&self.time)
+    }
+
+    /// A kink belongs to one arrival: the first met at its very time.
+    fn add_kinks(&mut self, row: &Row<'_, T>, voltage: &mut VoltageCotangents) {
+        for (k, &s) in self.s.iter().enumerate() {
+            let i = row.target(k);
+            if let Some(at) = voltage.kinks.iter().position(|kink| kink.neuron == i && kink.time == s) {
+                self.time[k] += T::of(voltage.kinks.swap_remove(at).g);
+            }
+        }
     }
 
     fn add_sources(&mut self, c: &Constants<T>, nodes: &Nodes<T>, row: &Row<'_, T>, sources: &[Source]) {

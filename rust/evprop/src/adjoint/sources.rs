@@ -21,6 +21,17 @@ pub struct Jump {
     pub g: f64,
 }
 
+/// `dL/ds` of the arrival at `time` that cut the rise to a maximum of one neuron short, besides what its weight does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Kink {
+    /// When, ms.
+    pub time: f64,
+    /// Which neuron.
+    pub neuron: usize,
+    /// `dL/dV dV/dt`.
+    pub g: f64,
+}
+
 /// All that the loss asks of the voltages of a population.
 #[derive(Debug, Clone, Default)]
 pub struct VoltageCotangents {
@@ -30,6 +41,8 @@ pub struct VoltageCotangents {
     pub jumps: Vec<Jump>,
     /// Of the maximum of neurons that spiked, which is their threshold.
     pub thresholds: Vec<(usize, f64)>,
+    /// Maxima that end with an arrival.
+    pub kinks: Vec<Kink>,
 }
 
 impl VoltageCotangents {
@@ -38,5 +51,6 @@ impl VoltageCotangents {
         self.sources.clear();
         self.jumps.clear();
         self.thresholds.clear();
+        self.kinks.clear();
     }
 }

@@ -7,7 +7,7 @@ use super::constants::{Lives, Wanted};
 use super::gradients::Gradients;
 use super::nodes::{Node, Nodes};
 use super::row::{RowScratch, span};
-use super::sources::{Jump, Source, VoltageCotangents};
+use super::sources::{Jump, VoltageCotangents};
 use super::{Request, Sources};
 use crate::error::{Error, Result};
 use crate::math::{Real, Simd};
@@ -129,8 +129,8 @@ impl<'a, T: Real> Sweep<'a, T> {
             let n = network.populations()[asked.population].size;
             let width = asked.readout.width() * n;
             let given = &given[b * width..(b + 1) * width];
-            let argmax = if values.argmax.is_empty() { &[][..] } else { &values.argmax[b * n..(b + 1) * n] };
-            Sources { readout: &asked.readout, given, argmax, duration: record.duration }
+            let peaks = if values.peaks.is_empty() { &[][..] } else { &values.peaks[b * n..(b + 1) * n] };
+            Sources { readout: &asked.readout, given, peaks, duration: record.duration }
                 .sort(n, &mut self.voltage[asked.population]);
         }
     }
@@ -393,8 +393,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         let projection = &network.projections()[q];
         let p = projection.post;
         let row = params.synapses(network, q).row(sender as usize);
-        let sources: &[Source] = &self.voltage[p].sources;
-        let total = self.row.run(simd, &constants[p], &mut self.nodes[p], &row, t, sources);
+        let total = self.row.run(simd, &constants[p], &mut self.nodes[p], &row, t, &mut self.voltage[p]);
         let weights = self.own.as_mut().unwrap_or(out);
         let slot = &mut weights.slots[network.weight_slot(q)];
         if !slot.is_empty() {

@@ -11,7 +11,7 @@ use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::Real;
 use crate::neuron::Constants;
-use crate::neuron::crossing::first_crossing;
+use crate::neuron::crossing::Crossings;
 use crate::projection::{RowDelay, Synapses};
 
 /// One member of the component.
@@ -76,6 +76,7 @@ pub struct Eventwise<T> {
     queue: Queue,
     keys: Tournament,
     fired: Vec<usize>,
+    crossings: Crossings<T>,
 }
 
 impl<T: Real> Eventwise<T> {
@@ -184,7 +185,7 @@ impl<T: Real> Eventwise<T> {
         let (m, unit) = self.member(neuron);
         let (start, u, i) = self.free_state(members, neuron);
         let span = T::of((duration - start).max(0.0));
-        let found = first_crossing(members[m].constants.neuron(unit), u, i, span);
+        let found = self.crossings.first(members[m].constants.neuron(unit), u, i, span);
         let crossing = found.map(|(s, at)| ((start + s.f64()).min(duration), at));
         self.cells[neuron].crossing = crossing;
         self.keys.set(neuron, crossing.map_or(f64::INFINITY, |(t, _)| t));

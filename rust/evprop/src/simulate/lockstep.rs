@@ -13,7 +13,7 @@ use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
 use crate::neuron::constants::LANES;
-use crate::neuron::crossing::Block;
+use crate::neuron::crossing::Crossings;
 use crate::neuron::flow::propagator;
 use crate::neuron::Constants;
 use crate::vectorised;
@@ -52,6 +52,7 @@ struct Scratch<T> {
     suspect: Vec<u8>,
     open: Vec<Candidate<T>>,
     again: Vec<Candidate<T>>,
+    crossings: Crossings<T>,
 }
 
 /// A lane that may cross before `end`.
@@ -200,6 +201,12 @@ fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, theta: T, kappa_max: T, i_ga
     (i > i_gate) & (((tangent > theta) & (peak > theta)) | gated)
 }
 
+/// A state that started with current `i0 > 0` and at its end still rises below threshold did not cross: it is concave.
+#[inline(always)]
+fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
+    (i0 > T::ZERO) & (end_i >= end_u) & (end_u <= theta)
+}
+
 vectorised! {
     /// All lanes from `now` to `until` with one propagator (equal time constants, no refractory time).
     fn advance_shared<T>(
@@ -233,9 +240,7 @@ vectorised! {
         if any != 0 {
             scratch.open.clear();
             for l in 0..n {
-                // Concave on the way up: still rising at the end below threshold means no crossing.
-                let settled = i0[l] > T::ZERO && i[l] >= u[l] && u[l] <= theta[l];
-                if suspect[l] != 0 && !settled {
+                if suspect[l] != 0 && !settled(i0[l], u[l], i[l], theta[l]) {
                     scratch.open.push(Candidate { lane: l, start: now, end: until, u: u0[l], i: i0[l] });
                 }
             }
@@ -285,8 +290,7 @@ vectorised! {
             let may = may_cross(a, b, d * inv_mem[l], theta[l], kappa_max[l], gate[l]) & (d > T::ZERO);
             u[l] = a * p.mem + b * p.kappa;
             i[l] = b * p.syn;
-            let settled = (b > T::ZERO) & (i[l] >= u[l]) & (u[l] <= theta[l]);
-            let s = u8::from(may & !settled);
+            let s = u8::from(may & !settled(b, u[l], i[l], theta[l]));
             suspect[l] = s;
             any |= s;
         }
@@ -316,46 +320,50 @@ fn play_candidates<T: Real>(
     out: &mut Vec<Spike<T>>,
 ) -> Result<()> {
     let State { first, u, i, hold, scratch, .. } = state;
-    let mut open = std::mem::take(&mut scratch.open);
-    let mut again = std::mem::take(&mut scratch.again);
+    let Scratch { open, again, crossings, .. } = scratch;
+    let any = c.neuron(*first);
     while !open.is_empty() {
+        crossings.clear();
+        for x in open.iter() {
+            crossings.push(c.neuron(*first + x.lane), x.u, x.i, T::of(x.end - x.start));
+        }
+        crossings.solve(any);
         again.clear();
-        for chunk in open.chunks(LANES) {
-            let mut block = Block::<T, LANES>::empty();
-            for (l, x) in chunk.iter().enumerate() {
-                block.set(l, c.neuron(*first + x.lane), x.u, x.i, T::of(x.end - x.start));
+        for (l, x) in open.iter().enumerate() {
+            if !crossings.s[l].is_finite() {
+                continue;
             }
-            let (s, at) = block.solve();
-            for (l, x) in chunk.iter().enumerate() {
-                if !s[l].is_finite() {
-                    continue;
-                }
-                let neuron = c.neuron(*first + x.lane);
-                let time = (x.start + s[l].f64()).smaller(x.end);
-                out.push(Spike { time, unit: (*first + x.lane) as u32, current: at[l] });
-                let release = time + neuron.t_ref;
-                hold[x.lane] = release;
-                let start = release.smaller(x.end);
-                let current = if start > time { at[l] * (-(T::of(start - time) * neuron.inv_syn)).exp_neg() } else { at[l] };
-                again.push(Candidate { lane: x.lane, start, end: x.end, u: neuron.u_reset, i: current });
-            }
+            let neuron = c.neuron(*first + x.lane);
+            let time = (x.start + crossings.s[l].f64()).smaller(x.end);
+            let at = crossings.at[l];
+            out.push(Spike { time, unit: (*first + x.lane) as u32, current: at });
+            hold[x.lane] = time + neuron.t_ref;
+            let start = hold[x.lane].smaller(x.end);
+            let current = if start > time { at * (-(T::of(start - time) * neuron.inv_syn)).exp_neg() } else { at };
+            again.push(Candidate { start, u: neuron.u_reset, i: current, ..*x });
         }
         limits.check(out.len(), out.last().map_or(0.0, |s| s.time))?;
-        // What is left of each span after the spike: to its end, and once more through the test.
         open.clear();
-        for x in &again {
-            let neuron = c.neuron(*first + x.lane);
-            let d = T::of(x.end - x.start);
-            let p = neuron.propagator(d);
-            u[x.lane] = x.u * p.mem + x.i * p.kappa;
-            i[x.lane] = x.i * p.syn;
-            let gate = if neuron.theta > T::ZERO { T::ZERO } else { -T::INFINITY };
-            if d > T::ZERO && may_cross(x.u, x.i, d * neuron.inv_mem, neuron.theta, neuron.kappa_max, gate) {
+        if again.is_empty() {
+            break;
+        }
+        // What is left of each span after the spike: to its end, and once more through the test.
+        crossings.clear();
+        for x in again.iter() {
+            crossings.push(c.neuron(*first + x.lane), x.u, x.i, T::of(x.end - x.start));
+        }
+        crossings.flow(any);
+        for (l, x) in again.iter().enumerate() {
+            let (end_u, end_i) = (crossings.end_u[l], crossings.end_i[l]);
+            u[x.lane] = end_u;
+            i[x.lane] = end_i;
+            let (neuron, d) = (c.neuron(*first + x.lane), T::of(x.end - x.start));
+            let gate = c.i_gate[*first + x.lane];
+            let may = may_cross(x.u, x.i, d * neuron.inv_mem, neuron.theta, neuron.kappa_max, gate);
+            if d > T::ZERO && may && !settled(x.i, end_u, end_i, neuron.theta) {
                 open.push(*x);
             }
         }
     }
-    scratch.open = open;
-    scratch.again = again;
     Ok(())
 }

@@ -162,7 +162,7 @@ pub fn assemble<T: Real>(
         }
         for (all, part) in readouts.iter_mut().zip(chunk.readouts) {
             all.values.extend_from_slice(&part.values);
-            all.argmax.extend_from_slice(&part.argmax);
+            all.peaks.extend_from_slice(&part.peaks);
         }
     }
     Record { batch, duration, populations, requests: requests.to_vec(), readouts }

@@ -7,7 +7,7 @@ use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::kernels;
 use crate::neuron::reach::Weighting;
-use crate::record::Readout;
+use crate::record::{Peak, Readout};
 
 /// What one population looks like in one sample.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +44,8 @@ impl Memo {
 }
 
 impl<T: Real> View<'_, T> {
-    /// Values of a readout, `(width, n)`, appended to `values`; `argmax` receives one time a neuron for `Max`.
-    pub fn read(&self, readout: &Readout, sorted: &mut Sorted<T>, values: &mut Vec<T>, argmax: &mut Vec<f64>) {
+    /// Values of a readout, `(width, n)`, appended to `values`; `peaks` receives one entry a neuron for `Max`.
+    pub fn read(&self, readout: &Readout, sorted: &mut Sorted<T>, values: &mut Vec<T>, peaks: &mut Vec<Peak>) {
         let n = self.constants.n;
         let mut y = vec![0.0f64; readout.width() * n];
         let scale = |normalise: bool| if normalise { 1.0 / self.duration } else { 1.0 };
@@ -56,7 +56,7 @@ impl<T: Real> View<'_, T> {
             }
             Readout::Final => self.sample(&[self.duration], &mut y),
             Readout::Sampled(times) => self.sample(times, &mut y),
-            Readout::Max => self.maximum(sorted, &mut y, argmax),
+            Readout::Max => self.maximum(sorted, &mut y, peaks),
         }
         values.extend(y.iter().map(|&v| T::of(v)));
     }
@@ -122,18 +122,18 @@ impl<T: Real> View<'_, T> {
     }
 
     /// The largest voltage and when; a neuron that spiked has reached its threshold.
-    fn maximum(&self, sorted: &mut Sorted<T>, y: &mut [f64], argmax: &mut Vec<f64>) {
+    fn maximum(&self, sorted: &mut Sorted<T>, y: &mut [f64], peaks: &mut Vec<Peak>) {
         let c = self.constants;
         sorted.fill(self.afferents, 0, c.n, self.duration);
         for (i, y) in y.iter_mut().enumerate() {
             let neuron = c.neuron(i);
-            let (top, at) = if self.spans.of(i).len() > 1 {
-                (neuron.theta, f64::NAN)
+            let (top, peak) = if self.spans.of(i).len() > 1 {
+                (neuron.theta, Peak { time: f64::NAN, slope: 0.0 })
             } else {
                 highest(neuron, sorted.of(i), self.duration)
             };
             *y = top.f64() + neuron.bias.f64();
-            argmax.push(at);
+            peaks.push(peak);
         }
     }
 
@@ -152,13 +152,13 @@ impl<T: Real> View<'_, T> {
     }
 }
 
-/// The largest `u` of a neuron that does not spike, and the first time it is reached.
-fn highest<T: Real>(c: &Neuron<T>, arrivals: &[Arrival<T>], duration: f64) -> (T, f64) {
+/// The largest `u` of a neuron that does not spike, and where it is first reached.
+fn highest<T: Real>(c: &Neuron<T>, arrivals: &[Arrival<T>], duration: f64) -> (T, Peak) {
     let (mut u, mut i, mut now) = (c.u_init, T::ZERO, 0.0);
-    let mut best = (u, 0.0);
-    let mut look = |u: T, t: f64| {
+    let mut best = (u, Peak { time: 0.0, slope: 0.0 });
+    let mut look = |u: T, time: f64, slope: f64| {
         if u > best.0 {
-            best = (u, t);
+            best = (u, Peak { time, slope });
         }
     };
     for k in 0..=arrivals.len() {
@@ -167,13 +167,15 @@ fn highest<T: Real>(c: &Neuron<T>, arrivals: &[Arrival<T>], duration: f64) -> (T
             let d = T::of(until - now);
             if let Some(peak) = c.time_to_peak(u, i).filter(|&peak| peak < d) {
                 let p = c.propagator(peak);
-                look(u * p.mem + i * p.kappa, now + peak.f64());
+                look(u * p.mem + i * p.kappa, now + peak.f64(), 0.0);
             }
             let p = c.propagator(d);
             u = u * p.mem + i * p.kappa;
             i *= p.syn;
             now = until;
-            look(u, now);
+            // The trial's end does not move; an arrival does, and a rise that it ends moves with it.
+            let slope = if k < arrivals.len() { ((i - u) * c.inv_mem).larger(T::ZERO) } else { T::ZERO };
+            look(u, now, slope.f64());
         }
         if let Some(a) = arrivals.get(k) {
             i += a.weight;

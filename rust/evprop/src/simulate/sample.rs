@@ -195,7 +195,7 @@ impl<'a, T: Real> Player<'a, T> {
             self.spans.fill(constants, trains[p], &record.current[range], release, duration);
             let view = View { constants, spans: &self.spans, afferents: &afferents, duration };
             let values = &mut chunk.readouts[k];
-            view.read(&request.readout, &mut self.sorted, &mut values.values, &mut values.argmax);
+            view.read(&request.readout, &mut self.sorted, &mut values.values, &mut values.peaks);
         }
     }
 }
