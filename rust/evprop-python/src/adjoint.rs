@@ -93,9 +93,8 @@ fn run<'py, T: Scalar>(
         min_vdot: asked.min_vdot,
     };
     let simd = Simd::detect();
-    let (gradients, times) = enter(py, |cancel| {
-        core_backward(cancel, simd, network, &params, &inputs, record, &request)
-    })?;
+    let (gradients, times) =
+        enter(py, |cancel| core_backward(cancel, simd, network, &params, &inputs, record, &request))?;
     let health = PyDict::new(py);
     health.set_item("min_vdot", gradients.min_vdot)?;
     health.set_item("dropped", gradients.dropped)?;

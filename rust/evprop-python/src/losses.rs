@@ -107,9 +107,7 @@ pub fn loss_spike_time_mse<'py>(
         return Err(named(py, "TargetError", &message));
     }
     let rows = targets.slice();
-    each_sample(py, &spikes, n, |b, times, units, d| {
-        spike_time_mse(times, units, &rows[b * n..(b + 1) * n], silent, d)
-    })
+    each_sample(py, &spikes, n, |b, times, units, d| spike_time_mse(times, units, &rows[b * n..(b + 1) * n], silent, d))
 }
 
 /// Cross entropy of the softmax of logits.
@@ -127,8 +125,7 @@ pub fn loss_cross_entropy<'py>(
     let labels = self::labels(labels, batch, n)?;
     let mut d = vec![0.0; batch * n];
     let rows = logits.slice();
-    let values: Vec<f64> = (0..batch)
-        .map(|b| cross_entropy(&rows[b * n..(b + 1) * n], labels[b], &mut d[b * n..(b + 1) * n]))
-        .collect();
+    let values: Vec<f64> =
+        (0..batch).map(|b| cross_entropy(&rows[b * n..(b + 1) * n], labels[b], &mut d[b * n..(b + 1) * n])).collect();
     Ok((values.into_pyarray(py), d.into_pyarray(py).reshape(vec![batch, n])?))
 }

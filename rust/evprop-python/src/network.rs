@@ -12,7 +12,8 @@ pub struct CoreNetwork {
     pub(crate) network: Network,
 }
 
-type ProjectionGiven<'py> = (String, usize, usize, Option<String>, bool, Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>);
+type ProjectionGiven<'py> =
+    (String, usize, usize, Option<String>, bool, Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>);
 
 #[pymethods]
 impl CoreNetwork {
@@ -44,9 +45,8 @@ impl CoreNetwork {
 
     /// Name, shape and "is a float" of every parameter array, in the order in which they are passed.
     fn layout<'py>(&self, py: Python<'py>) -> PyResult<Vec<(String, Bound<'py, pyo3::types::PyTuple>, bool)>> {
-        let slot = |slot: &evprop::network::Slot| {
-            Ok((slot.name.clone(), pyo3::types::PyTuple::new(py, &slot.shape)?, true))
-        };
+        let slot =
+            |slot: &evprop::network::Slot| Ok((slot.name.clone(), pyo3::types::PyTuple::new(py, &slot.shape)?, true));
         self.network.layout().iter().map(slot).collect()
     }
 }
@@ -70,7 +70,8 @@ fn projection(py: Python<'_>, given: ProjectionGiven<'_>) -> PyResult<Projection
             let indptr = Array::<i64>::new(&indptr, "indptr", "int64")?;
             let indices = Array::<u32>::new(&indices, "indices", "uint32")?;
             let row = |&start: &i64| {
-                usize::try_from(start).map_err(|_| named(py, "NetworkError", &format!("indptr holds {start}; it can't be negative")))
+                usize::try_from(start)
+                    .map_err(|_| named(py, "NetworkError", &format!("indptr holds {start}; it can't be negative")))
             };
             let indptr = indptr.slice().iter().map(row).collect::<PyResult<Vec<_>>>()?;
             Connectivity::Sparse { indptr, indices: indices.slice().to_vec() }

@@ -122,10 +122,9 @@ fn request(network: &evprop::network::Network, pop: usize, spec: &Bound<'_, PyAn
     let kind: String = spec.get_item(0)?.extract()?;
     let readout = match kind.as_str() {
         "integral" => Readout::Integral { normalise: spec.get_item(1)?.extract()? },
-        "weighted_integral" => Readout::WeightedIntegral {
-            tau: spec.get_item(1)?.extract()?,
-            normalise: spec.get_item(2)?.extract()?,
-        },
+        "weighted_integral" => {
+            Readout::WeightedIntegral { tau: spec.get_item(1)?.extract()?, normalise: spec.get_item(2)?.extract()? }
+        }
         "max" => Readout::Max,
         "final" => Readout::Final,
         "sampled" => {

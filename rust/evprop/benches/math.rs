@@ -67,9 +67,7 @@ fn closed_forms(c: &mut Criterion) {
         ("kappa_dts", kernels::kappa_dts),
         ("int_kappa", kernels::int_kappa),
         ("int_kappa_dts", kernels::int_kappa_dts),
-        ("weighted_int_kappa_dtm", |d, tm, ts| {
-            kernels::weighted::int_kappa_dtm(d, 100.0, tm, ts)
-        }),
+        ("weighted_int_kappa_dtm", |d, tm, ts| kernels::weighted::int_kappa_dtm(d, 100.0, tm, ts)),
     ];
     for (ratio, tau_syn) in [("ratio_4", 5.0), ("equal", 20.0)] {
         let mut group = c.benchmark_group(format!("closed_forms_{ratio}"));
@@ -77,12 +75,7 @@ fn closed_forms(c: &mut Criterion) {
         let spans = spans();
         for (name, form) in forms {
             group.bench_function(name, |b| {
-                b.iter(|| {
-                    black_box(&spans)
-                        .iter()
-                        .map(|&d| form(d, 20.0, tau_syn))
-                        .sum::<f64>()
-                });
+                b.iter(|| black_box(&spans).iter().map(|&d| form(d, 20.0, tau_syn)).sum::<f64>());
             });
         }
         group.finish();

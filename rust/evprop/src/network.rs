@@ -1,6 +1,7 @@
 //! The network: populations and projections, checked once, immutable; and its parameters as slices.
 use crate::error::{Error, Result};
 use crate::math::Real;
+use crate::neuron::Constants;
 use crate::projection::{Connectivity, DelayKind, Synapses};
 
 /// What the units of a population are.
@@ -205,10 +206,15 @@ fn check_projection(populations: &[Population], q: &Projection) -> Result<()> {
         for j in 0..pre.size {
             let row = &indices[indptr[j]..indptr[j + 1]];
             if let Some(&i) = row.iter().find(|&&i| i as usize >= post.size) {
-                return wrong(format!("target {i} of sender {j} is out of range; '{}' has {} units", post.name, post.size));
+                return wrong(format!(
+                    "target {i} of sender {j} is out of range; '{}' has {} units",
+                    post.name, post.size
+                ));
             }
             if row.windows(2).any(|w| w[0] >= w[1]) {
-                return wrong(format!("targets of sender {j} must ascend without repeats; sort them or merge duplicates"));
+                return wrong(format!(
+                    "targets of sender {j} must ascend without repeats; sort them or merge duplicates"
+                ));
             }
             if !q.self_connections && q.pre == q.post && row.contains(&(j as u32)) {
                 return wrong(format!("unit {j} reaches itself although self_connections is False"));
@@ -255,8 +261,14 @@ fn components(n: usize, projections: &[Projection]) -> Vec<Component> {
     for q in projections {
         targets[q.pre].push(q.post);
     }
-    let mut state =
-        State { targets: &targets, index: vec![None; n], low: vec![0; n], stack: Vec::new(), count: 0, found: Vec::new() };
+    let mut state = State {
+        targets: &targets,
+        index: vec![None; n],
+        low: vec![0; n],
+        stack: Vec::new(),
+        count: 0,
+        found: Vec::new(),
+    };
     for v in 0..n {
         if state.index[v].is_none() {
             visit(&mut state, v);
@@ -295,6 +307,18 @@ impl<'a, T: Real> Params<'a, T> {
     #[inline(always)]
     pub fn slot(&self, k: usize) -> &'a [T] {
         self.slots[k]
+    }
+
+    /// Derived constants of population `p` (none for an input).
+    pub fn constants(&self, network: &Network, p: usize) -> Constants<T> {
+        let population = &network.populations[p];
+        let n = if population.kind == Kind::Input { 0 } else { population.size };
+        Constants::new(n, |constant| network.constant_slot(p, constant).map(|k| self.slots[k]))
+    }
+
+    /// Derived constants of all populations.
+    pub fn all_constants(&self, network: &Network) -> Vec<Constants<T>> {
+        (0..network.populations.len()).map(|p| self.constants(network, p)).collect()
     }
 
     /// Weights and delays of projection `q`.

@@ -45,11 +45,7 @@ impl CancelFlag {
     /// See above.
     #[inline]
     pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() {
-            Err(Error::Cancelled)
-        } else {
-            Ok(())
-        }
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
 
@@ -74,10 +70,7 @@ pub fn num_threads() -> usize {
 fn cores() -> usize {
     static CORES: AtomicUsize = AtomicUsize::new(0);
     if CORES.load(Ordering::Relaxed) == 0 {
-        CORES.store(
-            std::thread::available_parallelism().map_or(1, usize::from),
-            Ordering::Relaxed,
-        );
+        CORES.store(std::thread::available_parallelism().map_or(1, usize::from), Ordering::Relaxed);
     }
     CORES.load(Ordering::Relaxed)
 }
@@ -92,11 +85,7 @@ struct Slot {
 
 impl Slot {
     fn new(process: u32) -> Self {
-        Self {
-            process,
-            pool: Mutex::new(None),
-            child: OnceLock::new(),
-        }
+        Self { process, pool: Mutex::new(None), child: OnceLock::new() }
     }
 
     /// The slot of this process.
@@ -107,11 +96,7 @@ impl Slot {
         while let Some(child) = slot.child.get() {
             slot = child;
         }
-        if slot.process == process {
-            slot
-        } else {
-            slot.child.get_or_init(|| Box::new(Self::new(process)))
-        }
+        if slot.process == process { slot } else { slot.child.get_or_init(|| Box::new(Self::new(process))) }
     }
 
     /// The pool with that many threads, started if need be.
@@ -160,13 +145,7 @@ struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     fn new(n_samples: usize, cancel: &'a CancelFlag) -> Self {
-        Self {
-            n_samples,
-            next: AtomicUsize::new(0),
-            cancel,
-            failed: AtomicBool::new(false),
-            error: Mutex::new(None),
-        }
+        Self { n_samples, next: AtomicUsize::new(0), cancel, failed: AtomicBool::new(false), error: Mutex::new(None) }
     }
 
     fn len(&self) -> usize {
@@ -289,20 +268,12 @@ pub fn fold_chunks<W, T: Send>(
     fold: impl Fn(&mut T, &mut W) + Sync,
 ) -> Result<()> {
     let chunks = Chunks::new(n_samples, cancel);
-    let turn = Mutex::new(Turn {
-        next: 0,
-        total,
-        stopped: false,
-    });
+    let turn = Mutex::new(Turn { next: 0, total, stopped: false });
     let moved_on = Condvar::new();
     chunks.run(|| {
         let mut own = None;
         // Also by a panic in `work` or `fold`, which goes on to the caller.
-        let mut stop = StopOnDrop {
-            turn: &turn,
-            moved_on: &moved_on,
-            armed: true,
-        };
+        let mut stop = StopOnDrop { turn: &turn, moved_on: &moved_on, armed: true };
         while let Some((k, samples)) = chunks.take() {
             let own = own.get_or_insert_with(&workspace);
             if chunks.attempt(k, || work(own, samples)).is_none() {

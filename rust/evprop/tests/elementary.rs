@@ -1,8 +1,5 @@
 //! exp, expm1 and ln_1p: accuracy in units in the last place (ulp), edge values, and the same bits at every width.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "std's functions are the second opinion here"
-)]
+#![allow(clippy::disallowed_methods, reason = "std's functions are the second opinion here")]
 use evprop::math::{Real, Simd};
 use evprop::vectorised;
 
@@ -13,21 +10,13 @@ fn ulp<T: Real>(x: f64) -> f64 {
 }
 
 fn rows(table: &str) -> impl Iterator<Item = Vec<f64>> + '_ {
-    let numbers = |line: &str| {
-        line.split_whitespace()
-            .map(|word| word.parse().expect("a number"))
-            .collect()
-    };
+    let numbers = |line: &str| line.split_whitespace().map(|word| word.parse().expect("a number")).collect();
     table.lines().filter(|line| !line.starts_with('#')).map(numbers)
 }
 
 /// Error in ulp against the sum `high + low`.
 fn error(value: f64, high: f64, low: f64) -> f64 {
-    if high == 0.0 {
-        value.abs()
-    } else {
-        ((value - high) - low).abs() / ulp::<f64>(high)
-    }
+    if high == 0.0 { value.abs() } else { ((value - high) - low).abs() / ulp::<f64>(high) }
 }
 
 #[test]
@@ -63,26 +52,15 @@ fn dense_sweeps_agree_with_std() {
         for x in [-708.0 * share, -2.0 * share, -1e-3 * share] {
             let (e, m) = x.exp_expm1();
             exp = exp.max((e - x.exp()).abs() / ulp::<f64>(e));
-            expm1 = expm1.max(if x == 0.0 {
-                m.abs()
-            } else {
-                (m - x.exp_m1()).abs() / ulp::<f64>(m)
-            });
+            expm1 = expm1.max(if x == 0.0 { m.abs() } else { (m - x.exp_m1()).abs() / ulp::<f64>(m) });
         }
         for x in [-share, 4.0 * share, 1e4 * share] {
             let l = Real::ln_1p(x);
-            ln = ln.max(if x == 0.0 {
-                l.abs()
-            } else {
-                (l - x.ln_1p()).abs() / ulp::<f64>(l)
-            });
+            ln = ln.max(if x == 0.0 { l.abs() } else { (l - x.ln_1p()).abs() / ulp::<f64>(l) });
         }
     }
     println!("exp {exp}, expm1 {expm1}, ln_1p {ln} ulp from std");
-    assert!(
-        exp <= 2.0 && expm1 <= 3.0 && ln <= 2.0,
-        "exp {exp}, expm1 {expm1}, ln_1p {ln} ulp from std"
-    );
+    assert!(exp <= 2.0 && expm1 <= 3.0 && ln <= 2.0, "exp {exp}, expm1 {expm1}, ln_1p {ln} ulp from std");
 }
 
 #[test]
@@ -95,27 +73,16 @@ fn single_precision_is_within_two_ulp() {
             let (e, m) = x.exp_expm1();
             let (true_e, true_m) = (f64::from(x).exp(), f64::from(x).exp_m1());
             exp = exp.max((e.f64() - true_e).abs() / ulp::<f32>(true_e));
-            expm1 = expm1.max(if x == 0.0 {
-                m.f64().abs()
-            } else {
-                (m.f64() - true_m).abs() / ulp::<f32>(true_m)
-            });
+            expm1 = expm1.max(if x == 0.0 { m.f64().abs() } else { (m.f64() - true_m).abs() / ulp::<f32>(true_m) });
         }
         for x in [-share, 4.0 * share, 1e4 * share] {
             let x = x as f32;
             let (l, true_l) = (Real::ln_1p(x).f64(), f64::from(x).ln_1p());
-            ln = ln.max(if x == 0.0 {
-                l.abs()
-            } else {
-                (l - true_l).abs() / ulp::<f32>(true_l)
-            });
+            ln = ln.max(if x == 0.0 { l.abs() } else { (l - true_l).abs() / ulp::<f32>(true_l) });
         }
     }
     println!("single: exp {exp}, expm1 {expm1}, ln_1p {ln} ulp");
-    assert!(
-        exp <= 1.0 && expm1 <= 2.0 && ln <= 0.51,
-        "exp {exp}, expm1 {expm1}, ln_1p {ln} ulp"
-    );
+    assert!(exp <= 1.0 && expm1 <= 2.0 && ln <= 0.51, "exp {exp}, expm1 {expm1}, ln_1p {ln} ulp");
 }
 
 #[test]
@@ -165,9 +132,7 @@ vectorised! {
 #[test]
 fn same_bits_at_every_width() {
     fn check<T: Real>(lowest: f64) {
-        let x: Vec<T> = (0..10_001)
-            .map(|k| T::of(lowest * (f64::from(k) / 1e4) * (f64::from(k) / 1e4)))
-            .collect();
+        let x: Vec<T> = (0..10_001).map(|k| T::of(lowest * (f64::from(k) / 1e4) * (f64::from(k) / 1e4))).collect();
         let run = |simd| {
             let (mut e, mut m, mut l) = (x.clone(), x.clone(), x.clone());
             all(simd, &x, &mut e, &mut m, &mut l);

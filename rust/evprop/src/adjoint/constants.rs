@@ -13,8 +13,8 @@ use crate::network::Network;
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::kernels;
-use crate::simulate::arrivals::Afferent;
-use crate::simulate::spans::Spans;
+use crate::record::arrivals::Afferent;
+use crate::record::spans::Spans;
 
 /// Slots of the constants of one population that are asked for.
 #[derive(Debug, Clone, Copy)]

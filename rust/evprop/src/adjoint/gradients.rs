@@ -70,7 +70,9 @@ impl<T: Real> Gradients<T> {
             let n = network.populations()[projection.pre].size;
             debug_assert_eq!(network.populations()[projection.pre].kind, Kind::Lif);
             let full_delay = projection.delay == DelayKind::Synaptic;
-            for slot in [Some(network.weight_slot(q)), network.delay_slot(q).filter(|_| full_delay)].into_iter().flatten() {
+            for slot in
+                [Some(network.weight_slot(q)), network.delay_slot(q).filter(|_| full_delay)].into_iter().flatten()
+            {
                 for x in self.slots[slot].iter_mut().step_by(n + 1) {
                     *x = T::ZERO;
                 }

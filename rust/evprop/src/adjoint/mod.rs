@@ -28,8 +28,8 @@ use crate::math::{Real, Simd};
 use crate::network::{Kind, Network, Params};
 use crate::neuron::reach::Weighting;
 use crate::parallel::{self, CancelFlag};
+use crate::record::sample::check_inputs;
 use crate::record::{Peak, Readout, Record};
-use crate::simulate::{all_constants, check_inputs};
 use crate::spikes::SpikeBatch;
 use sources::{Jump, Kink, Source, VoltageCotangents};
 use sweep::{Shared, Sweep};
@@ -72,7 +72,7 @@ impl Sources<'_> {
             Readout::Integral { normalise } => source(Weighting::Plain, *normalise),
             Readout::WeightedIntegral { tau, normalise } => {
                 source(Weighting::Exponential { tau: *tau }, *normalise);
-            },
+            }
             Readout::Final => self.jumps(n, &[self.duration], out),
             Readout::Sampled(times) => self.jumps(n, times, out),
             Readout::Max => {
@@ -127,7 +127,7 @@ pub fn backward<T: Real>(
     request: &Request<'_>,
 ) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
     check(network, inputs, record, request)?;
-    let constants = all_constants(network, params);
+    let constants = params.all_constants(network);
     let n_inputs = if request.input_times { inputs.len() } else { 0 };
     let shared = Shared { network, params, constants: &constants, inputs, record, request, simd, cancel };
     let zeros = || Part { gradients: Gradients::zeros(network, request.wrt), input_times: vec![Vec::new(); n_inputs] };

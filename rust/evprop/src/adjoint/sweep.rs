@@ -16,8 +16,8 @@ use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
 use crate::projection::DelayKind;
 use crate::record::Record;
-use crate::simulate::sample::afferents;
-use crate::simulate::spans::Spans;
+use crate::record::sample::afferents;
+use crate::record::spans::Spans;
 use crate::spikes::{SpikeBatch, Train};
 
 /// What all workers share.
@@ -90,7 +90,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let trains = crate::simulate::sample::trains(network, self.shared.inputs, b, &record.populations, b);
+        let trains = crate::record::sample::trains(network, self.shared.inputs, b, &record.populations, b);
         for (p, train) in trains.iter().enumerate() {
             let dt = &mut self.dt[p];
             dt.clear();
@@ -375,15 +375,8 @@ impl<'a, T: Real> Sweep<'a, T> {
                 out.add(slot, i, value);
             }
         }
-        let node = Node {
-            time,
-            lambda_v: -push,
-            lambda_i,
-            direct_v: -push,
-            direct_i: lambda_i,
-            free: true,
-            ends_span: true,
-        };
+        let node =
+            Node { time, lambda_v: -push, lambda_i, direct_v: -push, direct_i: lambda_i, free: true, ends_span: true };
         self.nodes[p].push(i, node);
     }
 

@@ -15,11 +15,7 @@ use crate::math::Real;
 /// If `label` is not below the number of logits, or the lengths of the slices differ.
 #[must_use]
 pub fn cross_entropy(logits: &[f64], label: usize, dlogits: &mut [f64]) -> f64 {
-    assert!(
-        label < logits.len(),
-        "label {label} needs more than {} logits",
-        logits.len()
-    );
+    assert!(label < logits.len(), "label {label} needs more than {} logits", logits.len());
     assert_eq!(logits.len(), dlogits.len(), "one cotangent per logit");
     let mut largest = 0;
     for (k, &y) in logits.iter().enumerate() {
@@ -57,10 +53,7 @@ mod tests {
     const LOGITS: [f64; 4] = [0.3, -1.25, 2.0, 2.0];
 
     #[test]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "std's exp and ln are the second opinion here"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "std's exp and ln are the second opinion here")]
     fn value_is_the_formula() {
         for (label, target) in LOGITS.iter().enumerate() {
             let sum: f64 = LOGITS.iter().map(|y| y.exp()).sum();

@@ -43,12 +43,7 @@ pub fn first_spike(
     assert!(label < n, "label {label} needs more than {n} neurons");
     assert_eq!(times.len(), dtimes.len(), "one cotangent per spike");
     dtimes.fill(0.0);
-    let &FirstSpike {
-        tau_0,
-        tau_1,
-        alpha,
-        silent,
-    } = config;
+    let &FirstSpike { tau_0, tau_1, alpha, silent } = config;
     let first = FirstSpikes::new(times, units, n, silent);
     let target = first.time(label);
     let mut earliest = 0;
@@ -85,12 +80,7 @@ mod tests {
     use super::super::tests::{TIMES, UNITS, check_cotangents};
     use super::*;
 
-    const CONFIG: FirstSpike = FirstSpike {
-        tau_0: 0.5,
-        tau_1: 6.4,
-        alpha: 3e-3,
-        silent: 40.0,
-    };
+    const CONFIG: FirstSpike = FirstSpike { tau_0: 0.5, tau_1: 6.4, alpha: 3e-3, silent: 40.0 };
 
     fn run(times: &[f64], label: usize, config: &FirstSpike) -> (f64, Vec<f64>) {
         let mut d = vec![f64::NAN; times.len()];
@@ -99,24 +89,15 @@ mod tests {
     }
 
     #[test]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "std's exp and ln are the second opinion here"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "std's exp and ln are the second opinion here")]
     fn value_is_the_formula() {
         for (label, target) in [(0, 11.5), (1, 40.0), (2, 8.0), (3, 12.25)] {
             for tau_0 in [0.5, 20.0] {
                 let config = FirstSpike { tau_0, ..CONFIG };
-                let sum: f64 = [11.5f64, 40.0, 8.0, 12.25]
-                    .iter()
-                    .map(|t| (-t / tau_0).exp())
-                    .sum();
+                let sum: f64 = [11.5f64, 40.0, 8.0, 12.25].iter().map(|t| (-t / tau_0).exp()).sum();
                 let expected = -((-target / tau_0).exp() / sum).ln() + 3e-3 * ((target / 6.4).exp() - 1.0);
                 let (value, _) = run(&TIMES, label, &config);
-                assert!(
-                    (value - expected).abs() <= 1e-13 * (1.0 + expected),
-                    "{value} for {expected}"
-                );
+                assert!((value - expected).abs() <= 1e-13 * (1.0 + expected), "{value} for {expected}");
             }
         }
     }
@@ -141,11 +122,7 @@ mod tests {
 
     #[test]
     fn far_apart_and_late_times_stay_finite() {
-        let config = FirstSpike {
-            tau_0: 0.1,
-            alpha: 0.0,
-            ..CONFIG
-        };
+        let config = FirstSpike { tau_0: 0.1, alpha: 0.0, ..CONFIG };
         let mut d = [0.0; 2];
         let value = first_spike(&[1.0, 1e6], &[1, 0], 2, 0, &config, &mut d);
         assert!((value - (1e6 - 1.0) / 0.1).abs() < 1e-8);

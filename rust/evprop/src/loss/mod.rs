@@ -70,11 +70,7 @@ pub(crate) mod tests {
             let near = at(step) - at(-step);
             let far = at(2.0 * step) - at(-2.0 * step);
             let expected = (8.0 * near - far) / (12.0 * step);
-            assert!(
-                (d[k] - expected).abs() <= 1e-9 * (1.0 + expected.abs()),
-                "[{k}]: {} for {expected}",
-                d[k]
-            );
+            assert!((d[k] - expected).abs() <= 1e-9 * (1.0 + expected.abs()), "[{k}]: {} for {expected}", d[k]);
         }
     }
 }

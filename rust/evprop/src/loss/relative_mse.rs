@@ -57,10 +57,7 @@ mod tests {
     use super::super::tests::{TIMES, UNITS, check_cotangents};
     use super::*;
 
-    const CONFIG: RelativeMse = RelativeMse {
-        delta: 5.0,
-        silent: 40.0,
-    };
+    const CONFIG: RelativeMse = RelativeMse { delta: 5.0, silent: 40.0 };
 
     fn run(times: &[f64], label: usize) -> (f64, Vec<f64>) {
         let mut d = vec![f64::NAN; times.len()];

@@ -55,10 +55,7 @@ mod tests {
     #[test]
     fn no_target_no_loss() {
         let mut d = [1.0];
-        assert_eq!(
-            spike_time_mse(&[3.0], &[0], &[f64::NAN, f64::NAN], 40.0, &mut d),
-            0.0
-        );
+        assert_eq!(spike_time_mse(&[3.0], &[0], &[f64::NAN, f64::NAN], 40.0, &mut d), 0.0);
         assert_eq!(d, [0.0]);
     }
 }

@@ -144,11 +144,7 @@ mod tests {
         for row in tables.iter().flat_map(|table| rows(table)) {
             let (expected, nodes) = row.split_last().expect("a table row is never empty");
             let error = (value(nodes) - expected).abs() / expected;
-            assert!(
-                error <= 2e-15,
-                "exp{nodes:?}: {} for {expected}, relative error {error:e}",
-                value(nodes)
-            );
+            assert!(error <= 2e-15, "exp{nodes:?}: {} for {expected}, relative error {error:e}", value(nodes));
         }
     }
 
@@ -156,13 +152,7 @@ mod tests {
     fn order_of_nodes_changes_no_bit() {
         for row in rows(include_str!("../../tests/tables/divided_3.txt")) {
             let expected = exp3(row[0], row[1], row[2], row[3]).to_bits();
-            for p in [
-                [1, 0, 2, 3],
-                [3, 2, 1, 0],
-                [2, 3, 0, 1],
-                [0, 2, 3, 1],
-                [3, 0, 1, 2],
-            ] {
+            for p in [[1, 0, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [0, 2, 3, 1], [3, 0, 1, 2]] {
                 let permuted = exp3(row[p[0]], row[p[1]], row[p[2]], row[p[3]]);
                 assert_eq!(permuted.to_bits(), expected, "{row:?} in order {p:?}");
             }

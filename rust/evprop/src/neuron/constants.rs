@@ -11,7 +11,6 @@
 //!
 //! which is maths form `(d/tau_mem) max(E_m, E_s) phi1(-|r| d)` without a division, a jump at equality or an overflow.
 use crate::math::Real;
-use crate::network::{Kind, Network, Params};
 
 /// Neurons are padded to a multiple of this many lanes.
 pub const LANES: usize = 8;
@@ -112,15 +111,12 @@ impl<T: Real> Neuron<T> {
 }
 
 impl<T: Real> Constants<T> {
-    /// Constants of population `p`.
-    pub fn new(network: &Network, params: &Params<'_, T>, p: usize) -> Self {
-        let population = &network.populations()[p];
-        let of = |constant| network.constant_slot(p, constant).map(|k| params.slot(k));
+    /// Constants of `n` neurons from their parameters, looked up by name; one that the neuron does not have is `None`.
+    pub fn new<'a>(n: usize, of: impl Fn(&str) -> Option<&'a [T]>) -> Self {
         let value = |values: Option<&[T]>, i: usize, absent: T| values.map_or(absent, |v| v[i]);
         let (tau_mem, tau_syn) = (of("tau_mem"), of("tau_syn"));
         let (v_th, v_reset, bias) = (of("v_th"), of("v_reset"), of("i_bias"));
         let (v_init, t_ref) = (of("v_init"), of("t_ref"));
-        let n = if population.kind == Kind::Input { 0 } else { population.size };
         let mut neurons: Vec<_> = (0..n)
             .map(|i| {
                 Neuron::new(

@@ -60,11 +60,7 @@ pub fn kappa_dtm(d: f64, tm: f64, ts: f64) -> f64 {
     let (m, s) = (-d / tm, -d / ts);
     let twice = exp2(m, m, s);
     // x0 of Leibniz' rule: the node nearer to 0, which leaves no cancellation but the true zero.
-    let difference = if m >= s {
-        m * twice + exp1(m, s)
-    } else {
-        s * twice + m.exp_neg()
-    };
+    let difference = if m >= s { m * twice + exp1(m, s) } else { s * twice + m.exp_neg() };
     -(d / tm / tm) * difference
 }
 
@@ -207,12 +203,8 @@ mod tests {
         ("weighted::int_kappa", weighted::int_kappa),
         ("weighted::int_kappa_dtm", weighted::int_kappa_dtm),
         ("weighted::int_kappa_dts", weighted::int_kappa_dts),
-        ("weighted::int_decay", |d, tw, tm, _| {
-            weighted::int_decay(d, tw, tm)
-        }),
-        ("weighted::int_decay_dtau", |d, tw, tm, _| {
-            weighted::int_decay_dtau(d, tw, tm)
-        }),
+        ("weighted::int_decay", |d, tw, tm, _| weighted::int_decay(d, tw, tm)),
+        ("weighted::int_decay_dtau", |d, tw, tm, _| weighted::int_decay_dtau(d, tw, tm)),
         ("weighted::int_rise", |d, tw, tm, _| weighted::int_rise(d, tw, tm)),
         ("kappa peak", |_, _, tm, ts| kappa(tm, tm, ts)),
     ];
@@ -223,9 +215,7 @@ mod tests {
     fn agree_with_300_digits_for_any_ratio_of_time_constants() {
         for row in rows(include_str!("../../tests/tables/kernels.txt")) {
             let (arguments, columns) = row.split_at(4);
-            let &[d, tw, tm, ts] = arguments else {
-                unreachable!("split at 4")
-            };
+            let &[d, tw, tm, ts] = arguments else { unreachable!("split at 4") };
             assert_eq!(columns.len(), 2 * KERNELS.len());
             for ((name, kernel), column) in KERNELS.iter().zip(columns.chunks(2)) {
                 let (value, expected, scale) = (kernel(d, tw, tm, ts), column[0], column[1]);
@@ -242,13 +232,7 @@ mod tests {
     /// Pairs of a kernel and its derivative: (kernel, with respect to argument, derivative, sign).
     #[test]
     fn derivatives_agree_with_finite_differences() {
-        let of = |name: &str| {
-            KERNELS
-                .iter()
-                .find(|k| k.0 == name)
-                .expect("a name of the list above")
-                .1
-        };
+        let of = |name: &str| KERNELS.iter().find(|k| k.0 == name).expect("a name of the list above").1;
         let pairs = [
             ("decay", 2, "decay_dtau", 1.0),
             ("rise", 2, "decay_dtau", -1.0),
@@ -305,10 +289,7 @@ mod tests {
                 0.0
             };
             assert_eq!(start, expected, "{name} at a span of 0");
-            assert!(
-                kernel(1e9, 30.0, 20.0, 5.0).is_finite(),
-                "{name} at a span of 1e9"
-            );
+            assert!(kernel(1e9, 30.0, 20.0, 5.0).is_finite(), "{name} at a span of 1e9");
         }
         assert!((int_kappa(1e9, 20.0, 5.0) - 5.0).abs() < 1e-14);
         assert!((int_decay(1e9, 20.0) - 20.0).abs() < 1e-14);

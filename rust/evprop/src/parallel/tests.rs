@@ -40,11 +40,7 @@ fn chunks_cover_all_samples_once() {
             });
             assert!(ranges.len() <= MAX_CHUNKS);
             let samples: Vec<usize> = ranges.into_iter().flatten().collect();
-            assert_eq!(
-                samples,
-                (0..n).collect::<Vec<_>>(),
-                "{n} samples, {threads} threads"
-            );
+            assert_eq!(samples, (0..n).collect::<Vec<_>>(), "{n} samples, {threads} threads");
         }
     }
 }
@@ -54,11 +50,7 @@ fn same_bits_for_any_number_of_threads() {
     for n in [1, 150, 1001] {
         let alone = harmonic(1, n);
         for threads in [2, 3, 8, 100] {
-            assert_eq!(
-                harmonic(threads, n).to_bits(),
-                alone.to_bits(),
-                "{n} samples, {threads} threads"
-            );
+            assert_eq!(harmonic(threads, n).to_bits(), alone.to_bits(), "{n} samples, {threads} threads");
         }
     }
 }
@@ -80,14 +72,7 @@ fn no_more_workspaces_than_threads() {
 #[test]
 fn one_thread_is_the_callers_own() {
     let here = std::thread::current().id();
-    let ids = with_threads(1, || {
-        map_chunks(
-            100,
-            &CancelFlag::new(),
-            || (),
-            |(), _| Ok(std::thread::current().id()),
-        )
-    });
+    let ids = with_threads(1, || map_chunks(100, &CancelFlag::new(), || (), |(), _| Ok(std::thread::current().id())));
     assert!(ids.expect("nothing fails").into_iter().all(|id| id == here));
 }
 
@@ -104,13 +89,7 @@ fn several_threads_take_part() {
             },
         )
     });
-    assert_eq!(
-        ids.expect("nothing fails")
-            .into_iter()
-            .collect::<BTreeSet<_>>()
-            .len(),
-        2
-    );
+    assert_eq!(ids.expect("nothing fails").into_iter().collect::<BTreeSet<_>>().len(), 2);
 }
 
 #[test]
@@ -134,14 +113,7 @@ fn the_lowest_error_wins() {
             let (mapped, folded) = with_threads(threads, || {
                 let cancel = CancelFlag::new();
                 let mapped = map_chunks(400, &cancel, || (), |(), samples| run(&samples));
-                let folded = fold_chunks(
-                    400,
-                    &cancel,
-                    || (),
-                    |(), samples| run(&samples),
-                    &mut (),
-                    |(), ()| (),
-                );
+                let folded = fold_chunks(400, &cancel, || (), |(), samples| run(&samples), &mut (), |(), ()| ());
                 (mapped, folded)
             });
             assert_eq!(mapped, Err(Error::Argument("40".into())));
@@ -166,10 +138,7 @@ fn cancelling_ends_the_work() {
             let folded = fold_chunks(640, &cancel, || (), work, &mut (), |(), ()| ());
             assert_eq!(folded, Err(Error::Cancelled));
             assert!(done.load(Ordering::Relaxed) <= 11 + threads);
-            assert_eq!(
-                map_chunks(640, &cancel, || (), |(), _| Ok(())),
-                Err(Error::Cancelled)
-            );
+            assert_eq!(map_chunks(640, &cancel, || (), |(), _| Ok(())), Err(Error::Cancelled));
         });
     }
 }
@@ -238,8 +207,7 @@ fn calls_from_several_threads_do_not_block_each_other() {
                             Ok(())
                         };
                         let fold = |total: &mut f64, own: &mut f64| *total += std::mem::take(own);
-                        fold_chunks(300, &CancelFlag::new(), || 0.0, work, &mut total, fold)
-                            .expect("nothing fails");
+                        fold_chunks(300, &CancelFlag::new(), || 0.0, work, &mut total, fold).expect("nothing fails");
                         assert_eq!(total.to_bits(), expected);
                     }
                 });

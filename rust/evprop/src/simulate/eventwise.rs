@@ -5,7 +5,6 @@
 //! looked at first: a key that is only a bound is replaced by the crossing itself, or by infinity; an exact key is a
 //! spike. An arrival changes the state of its target, and so its key. Order at one instant: all crossings, then all
 //! arrivals, so a spike never depends on an arrival of its own instant.
-use super::arrivals::Afferent;
 use super::queue::{Pending, Queue, Tournament};
 use super::{Limits, Spike};
 use crate::error::Result;
@@ -13,6 +12,7 @@ use crate::math::Real;
 use crate::neuron::Constants;
 use crate::neuron::crossing::Crossings;
 use crate::projection::{RowDelay, Synapses};
+use crate::record::arrivals::Afferent;
 
 /// One member of the component.
 #[derive(Debug, Clone, Copy)]

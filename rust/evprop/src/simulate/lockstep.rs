@@ -8,14 +8,14 @@
 //!
 //! A step takes one propagator and a sufficient test that nothing crosses (maths: `u <= u0 + d/tau_mem (i0 - u0)^+`,
 //! and `u <= u0^+ + i0 kappa_max`); the few lanes that fail it go to the root finder, eight at a time.
-use super::arrivals::{Afferent, RowArrival, Sorted, keep_order, rows};
 use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
+use crate::neuron::Constants;
 use crate::neuron::constants::LANES;
 use crate::neuron::crossing::Crossings;
 use crate::neuron::flow::propagator;
-use crate::neuron::Constants;
+use crate::record::arrivals::{Afferent, RowArrival, Sorted, keep_order, rows};
 use crate::vectorised;
 
 /// Neurons of a population that are walked by columns at a time: their arrivals stay in cache.
@@ -270,7 +270,7 @@ vectorised! {
             let inv_syn = &c.inv_syn[lanes.clone()];
             for l in 0..n {
                 let release = hold[l].larger(time[l]).smaller(until[l]);
-                i[l] = i[l] * (-(T::of(release - time[l]) * inv_syn[l])).exp_neg();
+                i[l] *= (-(T::of(release - time[l]) * inv_syn[l])).exp_neg();
                 time[l] = release;
             }
         }

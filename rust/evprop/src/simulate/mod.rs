@@ -3,20 +3,18 @@
 //! Populations are played component by component, senders first: a feed-forward population in [`lockstep`], one that
 //! hears itself [`eventwise`]. Order at one instant: all threshold crossings, then all arrivals (projections as listed,
 //! senders by time and unit). An arrival at the trial's end or later has no effect.
-pub mod arrivals;
 pub mod eventwise;
 pub mod lockstep;
 pub mod queue;
 pub mod readout;
 pub mod replay;
 pub mod sample;
-pub mod spans;
 
 use crate::error::{Error, Result};
 use crate::math::{Real, Simd};
 use crate::network::{Kind, Network, Params};
-use crate::neuron::Constants;
 use crate::parallel::{self, CancelFlag};
+use crate::record::sample::check_inputs;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues, Record};
 use crate::spikes::SpikeBatch;
 
@@ -79,33 +77,6 @@ pub struct Settings {
     pub simd: Simd,
 }
 
-/// Checks a call; gives the number of samples.
-pub fn check_inputs(network: &Network, inputs: &[SpikeBatch<'_>], duration: f64) -> Result<usize> {
-    if !(duration > 0.0 && duration.is_finite()) {
-        return Err(Error::Argument(format!("duration is {duration} ms; it must be finite and > 0")));
-    }
-    let sizes: Vec<_> = network.populations().iter().filter(|p| p.kind == Kind::Input).map(|p| p.size).collect();
-    if sizes.len() != inputs.len() {
-        return Err(Error::Argument(format!("{} spike batches given for {} input populations", inputs.len(), sizes.len())));
-    }
-    let batch = inputs.first().map_or(1, SpikeBatch::len);
-    if batch == 0 {
-        return Err(Error::Argument("the batch is empty; give at least one sample (a sample may be without spikes)".into()));
-    }
-    for (input, &size) in inputs.iter().zip(&sizes) {
-        if input.len() != batch {
-            return Err(Error::Argument(format!("input populations have {batch} and {} samples", input.len())));
-        }
-        input.check_fits(size, duration)?;
-    }
-    Ok(batch)
-}
-
-/// Derived constants of all populations.
-pub fn all_constants<T: Real>(network: &Network, params: &Params<'_, T>) -> Vec<Constants<T>> {
-    (0..network.populations().len()).map(|p| Constants::new(network, params, p)).collect()
-}
-
 /// Simulates a batch.
 pub fn simulate<T: Real>(
     cancel: &CancelFlag,
@@ -122,7 +93,7 @@ pub fn simulate<T: Real>(
             return Err(Error::Argument("an input population has no voltage to read".into()));
         }
     }
-    let constants = all_constants(network, params);
+    let constants = params.all_constants(network);
     let chunks = parallel::map_chunks(
         batch,
         cancel,
@@ -149,7 +120,8 @@ pub fn assemble<T: Real>(
     requests: &[ReadoutRequest],
     chunks: Vec<Chunk<T>>,
 ) -> Record<T> {
-    let mut populations = vec![PopulationRecord { offsets: vec![0], ..Default::default() }; network.populations().len()];
+    let mut populations =
+        vec![PopulationRecord { offsets: vec![0], ..Default::default() }; network.populations().len()];
     let mut readouts = vec![ReadoutValues::default(); requests.len()];
     for chunk in chunks {
         for (all, part) in populations.iter_mut().zip(chunk.populations) {

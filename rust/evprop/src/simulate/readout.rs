@@ -1,12 +1,12 @@
 //! Readouts of the voltage in closed form: linear in the start of each span and in each arrival, so nothing is stepped.
 //! Only the maximum walks from arrival to arrival.
-use super::arrivals::{Afferent, Arrival, Sorted};
-use super::spans::Spans;
 use crate::math::Real;
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::kernels;
 use crate::neuron::reach::Weighting;
+use crate::record::arrivals::{Afferent, Arrival, Sorted};
+use crate::record::spans::Spans;
 use crate::record::{Peak, Readout};
 
 /// What one population looks like in one sample.

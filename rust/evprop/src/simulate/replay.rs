@@ -1,13 +1,13 @@
 //! Currents and voltages of neurons whose spikes are known: currents replayed through given spike times.
-use super::arrivals::{Afferent, Sorted};
-use super::sample::{afferents, releases, trains};
-use super::spans::Spans;
-use super::{Chunk, all_constants, assemble, check_inputs};
+use super::{Chunk, assemble};
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::network::{Kind, Network, Params};
 use crate::neuron::Constants;
 use crate::parallel::{self, CancelFlag};
+use crate::record::arrivals::{Afferent, Sorted};
+use crate::record::sample::{afferents, check_inputs, releases, trains};
+use crate::record::spans::Spans;
 use crate::record::{PopulationRecord, Record};
 use crate::spikes::SpikeBatch;
 
@@ -83,7 +83,7 @@ pub fn from_spikes<T: Real>(
             (_, None) => {}
         }
     }
-    let constants = all_constants(network, params);
+    let constants = params.all_constants(network);
     let chunks = parallel::map_chunks(batch, cancel, Sorted::default, |sorted, range| {
         let empty = PopulationRecord { offsets: vec![0], ..Default::default() };
         let mut populations = vec![empty; network.populations().len()];
@@ -131,7 +131,7 @@ pub fn trace<T: Real>(
     p: usize,
     times: &[f64],
 ) -> (Vec<f64>, Vec<f64>) {
-    let c = &Constants::new(network, params, p);
+    let c = &params.constants(network, p);
     let trains = trains(network, inputs, b, &record.populations, b);
     let afferents = afferents(network, params, p, &trains);
     let own = &record.populations[p];
@@ -147,4 +147,3 @@ pub fn trace<T: Real>(
     let i = currents_at(c, &afferents, &queries, record.duration, &mut sorted);
     (v.iter().map(|x| x.f64()).collect(), i.iter().map(|x| x.f64()).collect())
 }
-

@@ -1,16 +1,17 @@
 //! One worker's player: samples in, a chunk of the record out.
-use super::arrivals::{Afferent, Sorted};
 use super::eventwise::{Eventwise, Inlet, Member, Source};
 use super::lockstep::Lockstep;
 use super::readout::View;
 use super::replay::currents_at;
-use super::spans::Spans;
 use super::{Chunk, Limits, Settings, Spike};
 use crate::error::Result;
 use crate::math::Real;
 use crate::network::{Component, Kind, Network, Params};
 use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
+use crate::record::arrivals::Sorted;
+use crate::record::sample::{afferents, releases, trains};
+use crate::record::spans::Spans;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues};
 use crate::spikes::{SpikeBatch, Train};
 
@@ -28,35 +29,6 @@ pub struct Player<'a, T> {
     spans: Spans<T>,
     sorted: Sorted<T>,
     scratch: Vec<Vec<Spike<T>>>,
-}
-
-/// The spikes of every population in one sample: given for inputs, found so far for the others.
-pub fn trains<'a, T: Real>(
-    network: &Network,
-    inputs: &[SpikeBatch<'a>],
-    sample: usize,
-    found: &'a [PopulationRecord<T>],
-    local: usize,
-) -> Vec<Train<'a>> {
-    let mut next_input = inputs.iter();
-    let train = |(p, population): (usize, &crate::network::Population)| match population.kind {
-        Kind::Input => next_input.next().map_or(Train::default(), |input| input.sample(sample)),
-        _ if found[p].offsets.len() > local + 1 => found[p].train(local),
-        _ => Train::default(),
-    };
-    network.populations().iter().enumerate().map(train).collect()
-}
-
-/// What reaches population `p`.
-pub fn afferents<'a, T: Real>(
-    network: &'a Network,
-    params: &'a Params<'a, T>,
-    p: usize,
-    trains: &[Train<'a>],
-) -> Vec<Afferent<'a, T>> {
-    let afferent =
-        |&q: &usize| Afferent { synapses: params.synapses(network, q), train: trains[network.projections()[q].pre] };
-    network.incoming(p).iter().map(afferent).collect()
 }
 
 impl<'a, T: Real> Player<'a, T> {
@@ -149,7 +121,8 @@ impl<'a, T: Real> Player<'a, T> {
                 let trains = trains(network, inputs, sample, &chunk.populations, local);
                 let afferents = afferents(network, params, p, &trains);
                 let at = releases(&self.constants[p], trains[p]);
-                let release = currents_at(&self.constants[p], &afferents, &at, self.settings.duration, &mut self.sorted);
+                let release =
+                    currents_at(&self.constants[p], &afferents, &at, self.settings.duration, &mut self.sorted);
                 chunk.populations[p].release.extend(release);
             }
         }
@@ -198,10 +171,4 @@ impl<'a, T: Real> Player<'a, T> {
             view.read(&request.readout, &mut self.sorted, &mut values.values, &mut values.peaks);
         }
     }
-}
-
-/// When the voltages are released after each spike (unit, time).
-pub fn releases<T: Real>(c: &Constants<T>, train: Train<'_>) -> Vec<(u32, f64)> {
-    let release = |(&t, &u): (&f64, &u32)| (u, t + c.neuron(u as usize).t_ref);
-    train.times.iter().zip(train.units).map(release).collect()
 }

@@ -1,5 +1,9 @@
 //! What the forward pass leaves behind: spikes with the current at each, and readout values. Nothing grows with the
 //! duration.
+pub mod arrivals;
+pub mod sample;
+pub mod spans;
+
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::network::{Kind, Network};
