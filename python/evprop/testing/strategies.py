@@ -129,8 +129,8 @@ def parameters(
 ) -> dict[str, Array]:
     """Values for all parameters of ``net``.
 
-    ``drive`` is the mean size of one feed-forward postsynaptic potential at its peak, in units of v_th - v_reset;
-    recurrent ones are about half as large, of either sign.
+    ``drive`` is the mean size of one feed-forward postsynaptic potential at its peak, in units of v_th - v_reset.
+    Recurrent ones are of either sign and so small that hardly any network runs away.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     params = net.init(0)
@@ -145,9 +145,11 @@ def parameters(
             peaks[name] = gap / _peak(values["tau_mem"], values["tau_syn"])
     for projection in net.projections:
         pre, post = projection.pre, projection.post
-        forward = net.index[pre] < net.index[post]
         shape = params[f"{projection.name}.weight"].shape
-        size = drive * rng.normal(1.0, 0.8, shape) if forward else drive * rng.normal(0.0, 0.5, shape)
+        if net.index[pre] < net.index[post]:
+            size = drive * rng.normal(1.0, 0.8, shape)
+        else:
+            size = (0.4 if pre == post else 0.1) / net.populations[pre].size * rng.normal(0.0, 1.0, shape)
         csr = projection.structure()
         weight = size * (peaks[post] if csr is None else peaks[post][csr[1]])
         if not projection.self_connections:
