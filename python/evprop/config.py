@@ -32,6 +32,7 @@ from typing import Any
 
 from . import callbacks, datasets, init, losses, optim
 from .errors import ConfigError, EvpropError, nearest
+from .losses.skip_silent import SkipSilentLabels
 from .populations import POPULATIONS
 from .projections import Dense
 from .simulators import Exact
@@ -48,11 +49,13 @@ READOUTS = _named(losses.Final, losses.Integral, losses.Max, losses.Sampled, los
 SCHEDULES = _named(optim.Constant, optim.CosineDecay, optim.ExponentialDecay, optim.StepDecay)
 MAPS = _named(optim.Log, optim.Sigmoid)
 DATA = _named(datasets.yin_yang, datasets.sequence_detection)
-LOSSES = _named(losses.CrossEntropy, losses.FirstSpike, losses.RelativeMSE, losses.SpikeTimeMSE)
+LOSSES = _named(
+    losses.CrossEntropy, losses.FirstSpike, losses.RelativeMSE, losses.SpikeTimeMSE, SkipSilentLabels
+)
 OPTIMISERS = _named(optim.SGD, optim.Adam, optim.AdamW)
 CALLBACKS = _named(callbacks.KeepBest, callbacks.StopWhen, callbacks.WeightBumping)
 SIMULATORS = _named(Exact)
-NESTED: Mapping[str, Registry] = {"readout": READOUTS, "schedule": SCHEDULES, "map": MAPS}
+NESTED: Mapping[str, Registry] = {"readout": READOUTS, "schedule": SCHEDULES, "map": MAPS, "loss": LOSSES}
 """What a table with a kind inside another one may be, by its key; anything else is an initialiser."""
 
 TOP_LEVEL = (
@@ -71,7 +74,8 @@ TOP_LEVEL = (
 )
 REQUIRED = tuple(key for key in TOP_LEVEL if key not in ("description", "simulator", "callbacks"))
 TRAINING = ("epochs", "batch_size", "max_dw_norm")
-SET_ELSEWHERE = frozenset({"split", "pre_post", "self"})
+SET_ELSEWHERE = frozenset({"split", "self"})
+"""Arguments that no file sets."""
 
 
 @dataclass(frozen=True)
@@ -217,9 +221,9 @@ def arguments_of(table: Any, where: str, registry: Registry) -> tuple[Callable[.
 
 def arguments_taken(maker: Callable[..., Any]) -> list[str]:
     """The names of a class's or function's arguments; ``**common`` stands for those of the base class."""
-    makers = (
-        [c.__init__ for c in maker.__mro__ if "__init__" in vars(c)] if inspect.isclass(maker) else [maker]
-    )
+    makers: list[Callable[..., Any]] = [maker]
+    if isinstance(maker, type):
+        makers = [vars(c)["__init__"] for c in maker.__mro__ if "__init__" in vars(c)]
     names: dict[str, None] = {}
     for one in makers:
         parameters = inspect.signature(one).parameters.values()

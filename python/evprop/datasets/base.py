@@ -91,11 +91,11 @@ class Dataset:
         """Read such a file; it is checked like any other input."""
         name = os.fspath(path)
         try:
-            with np.load(name, allow_pickle=False) as file:
+            with Path(name).open("rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
                 found = {key: file[key] for key in file.files}
         except FileNotFoundError:
             raise DatasetError(f"{name}: no such file.") from None
-        except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise DatasetError(f"{name} is no .npz file or is damaged: {error}") from error
         missing = [key for key in FILE_ARRAYS if key not in found]
         if missing:

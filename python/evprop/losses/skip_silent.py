@@ -3,10 +3,10 @@
     L_b = loss_b      where the label's output neuron spikes in sample b
     L_b = value       where it is silent: a constant, so no gradient at all
 
-A silent label neuron has no gradient of its own, but the other outputs still have: theirs is to spike later and later,
-until they fall silent too and whole classes are lost. Published codes leave such samples out: Wunderlich & Pehle 2021
-(github eventprop/eventprop, loss_layer.py: no error is set where the label's first spike is missing), fast & deep
-(Göltz et al. 2021: the loss of such a sample is the constant 100).
+A silent label neuron has no gradient of its own, but the other outputs still have: theirs is to spike later
+and later, until they fall silent too and whole classes are lost. Published codes leave such samples out:
+Wunderlich & Pehle 2021 (github eventprop/eventprop, loss_layer.py: no error is set where the label's first
+spike is missing), fast & deep (Göltz et al. 2021: the loss of such a sample is the constant 100).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class SkipSilentLabels(Loss):
     """A first-spike loss without the samples whose label neuron is silent.
 
     Args:
-        loss: a loss of the spike times of one population with class labels, such as FirstSpike or RelativeMSE.
+        loss: a loss of the spike times of one population with class labels, such as FirstSpike or
+            RelativeMSE.
         value: what such a sample counts in the value; 100 as in fast & deep.
     """
 

@@ -1,0 +1,211 @@
+"""The command line: ``evprop train | eval | info | bench``."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from .errors import EvpropError
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    """What evprop raises on purpose is a message, not a traceback."""
+    try:
+        yield
+    except EvpropError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _threads(count: int | None) -> None:
+    from . import set_num_threads
+
+    if count is not None:
+        set_num_threads(count)
+
+
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        click.echo(f"evprop {__version__}")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+)
+def main() -> None:
+    """Exact event-based simulation and training of spiking neural networks."""
+
+
+class _Train(click.Command):
+    """`train`, whose help lists the experiments."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from .config import experiments
+
+        with formatter.section("Experiments"):
+            formatter.write_dl(list(experiments().items()))
+
+
+@main.command(cls=_Train)
+@click.argument("task", required=False)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set any value of the experiment, for example --set optimiser.lr=0.003; may be repeated.",
+)
+@click.option("--seed", type=int, help="Short for --set seed=N.")
+@click.option("--epochs", type=int, help="Short for --set training.epochs=N.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run folder; runs/TASK-1, -2, ... unless given."
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="RUN",
+    help="Continue an interrupted run in its folder, to the same bits as an uninterrupted one.",
+)
+@click.option("--threads", type=int, help="Threads to use; results do not depend on it.")
+@click.option(
+    "--pictures/--no-pictures", default=True, help="Draw pictures into the run folder (extra [plot])."
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--show", is_flag=True, help="Print the experiment file with all changes, and stop.")
+def train(
+    task: str | None,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    epochs: int | None,
+    out: Path | None,
+    resume: Path | None,
+    threads: int | None,
+    pictures: bool,
+    quiet: bool,
+    show: bool,
+) -> None:
+    """Train TASK, a shipped experiment or a .toml file, and evaluate it on its test set."""
+    with _clear_errors():
+        from .config import load_config
+        from .experiment import new_folder, train_experiment
+
+        changes = list(overrides)
+        changes += [] if seed is None else [f"seed={seed}"]
+        changes += [] if epochs is None else [f"training.epochs={epochs}"]
+        if resume is not None:
+            if task is not None or changes or out is not None:
+                raise click.UsageError(
+                    "--resume RUN continues with the run's own settings: leave out TASK, --set, --seed, --out."
+                )
+            config, folder = load_config(resume / "config.toml"), resume
+        elif task is None:
+            raise click.UsageError("Missing argument 'TASK'; evprop train --help lists the experiments.")
+        else:
+            config = load_config(task, changes)
+            folder = out if out is not None else new_folder(Path("runs"), config["name"])
+        if show:
+            click.echo(config.text, nl=False)
+            return
+        _threads(threads)
+        try:
+            result = train_experiment(
+                config,
+                folder,
+                resume=resume is not None,
+                pictures=pictures,
+                progress=not quiet,
+                command=("evprop", *sys.argv[1:]),
+            )
+        except KeyboardInterrupt:
+            click.echo(
+                f"\ninterrupted; continue with: evprop train --resume {shlex.quote(str(folder))}", err=True
+            )
+            sys.exit(130)
+        for line in result.lines():
+            click.echo(line)
+
+
+@main.command("eval")
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="An .npz file of evprop.datasets.Dataset.save; the experiment's own test set unless given.",
+)
+@click.option("--threads", type=int, help="Threads to use; results do not depend on it.")
+def evaluate(run: Path, data: Path | None, threads: int | None) -> None:
+    """Evaluate the trained network of a RUN folder."""
+    with _clear_errors():
+        from .datasets import Dataset
+        from .experiment import open_run
+        from .metrics import confusion
+
+        _threads(threads)
+        experiment, params = open_run(run)
+        chosen = experiment.data["test"] if data is None else Dataset.load(data)
+        seen = experiment.evaluate(params, chosen)
+        click.echo(f"{chosen.name}: {len(chosen)} samples")
+        click.echo(f"accuracy {100 * seen.accuracy:.2f} %, loss {seen.loss:.4g}")
+        counts = ", ".join(f"{name} {mean:.2f}" for name, mean in seen.spikes_per_neuron.items())
+        click.echo(f"spikes per neuron: {counts or '-'}")
+        n = max(chosen.n_classes, experiment.data["test"].n_classes)
+        names = experiment.data["test"].class_names or tuple(str(k) for k in range(n))
+        click.echo("label \\ prediction" + "".join(f"{name:>12}" for name in (*names, "undecided")))
+        for name, row in zip(names, confusion(seen.predictions, chosen.labels, n), strict=False):
+            click.echo(f"{name:>18}" + "".join(f"{count:>12}" for count in row))
+
+
+@main.command()
+def info() -> None:
+    """Version, threads, SIMD level, and whether there is CUDA."""
+    with _clear_errors():
+        import numpy as np
+
+        from . import __version__, _core, num_threads
+
+        click.echo(f"evprop   {__version__}")
+        click.echo(f"python   {platform.python_version()}, numpy {np.__version__}")
+        click.echo(f"machine  {platform.platform()}")
+        click.echo(f"threads  {num_threads()} (EVPROP_NUM_THREADS or evprop.set_num_threads(n))")
+        click.echo(f"SIMD     {_core.simd_level()}")
+        click.echo(f"CUDA     {cuda_status()}")
+
+
+def cuda_status() -> str:
+    """Whether evprop can use a GPU, and why not."""
+    from .errors import ConfigError
+    from .simulators import Exact
+
+    try:
+        Exact(device="cuda")
+    except ConfigError as error:
+        return f"no: {error}"
+    return "yes"
+
+
+@main.command()
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="About how long to measure.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Threads to use.")
+@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
+def bench(seconds: float, threads: int, dtype: str) -> None:
+    """Measure whole training steps (workload Y: 5-120-3, first-spike loss, batch 150, Adam).
+
+    From a source tree, `make bench-peers` runs the same workload in other libraries beside it.
+    """
+    with _clear_errors():
+        from .bench import workload_y
+
+        _threads(threads)
+        click.echo(
+            workload_y(dtype=dtype, seconds=seconds).line() + f"; {threads} thread{'s' * (threads > 1)}"
+        )

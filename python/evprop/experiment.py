@@ -1,0 +1,313 @@
+"""From an experiment file to a run folder: build, train, evaluate, draw.
+
+The run folder holds
+
+    config.toml              the experiment with every change made on the command line
+    environment.json         version, seed, command, machine
+    metrics.jsonl            a line per epoch (callbacks.JsonLog)
+    checkpoint.safetensors   all that is needed to go on (checkpoint.py)
+    final.safetensors        network and parameters after the last epoch (evprop.load)
+    best.safetensors         the same for the best epoch on the validation set, with [callbacks.KeepBest]
+    result.json              figures on the test set, training time
+    *.png                    pictures, with the extra evprop[plot]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__, num_threads
+from .callbacks import Callback, KeepBest, Progress, health_line
+from .config import CALLBACKS, DATA, Config, arguments_of, build, load_config
+from .datasets import Dataset, yin_yang, yin_yang_encoding
+from .errors import CheckpointError, CheckpointNotFoundError, MissingExtraError
+from .files import load, save, write_atomically
+from .losses import Loss
+from .metrics import Evaluation, evaluate
+from .network import Network
+from .optim import Optimiser
+from .parameters import Array
+from .populations import POPULATIONS
+from .projections import Dense
+from .simulators import Exact, Simulator, simulate
+from .train import History, fit
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a config describes. ``data`` has "train" and "test", and "validation" where there is one."""
+
+    config: Config
+    net: Network
+    loss: Loss
+    optimiser: Optimiser
+    simulator: Simulator
+    data: dict[str, Dataset]
+    callbacks: tuple[Callback, ...]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the first parameters and of the order of samples."""
+        return int(self.config["seed"])
+
+    @property
+    def duration(self) -> float:
+        """Of each sample, in ms."""
+        return float(self.config["duration"])
+
+    def init(self) -> dict[str, Array]:
+        """The first parameters."""
+        return self.net.init(self.seed, dtype=self.simulator.dtype)
+
+    def evaluate(self, params: dict[str, Array], data: Dataset) -> Evaluation:
+        """Figures on a data set."""
+        return evaluate(self.net, params, data, self.loss, duration=self.duration, simulator=self.simulator)
+
+
+def build_experiment(config: Config) -> Experiment:
+    """Make the objects that a config describes."""
+    populations = {
+        name: build(table, f"populations.{name}", POPULATIONS)
+        for name, table in config["populations"].items()
+    }
+    projections = [
+        build({"name": name, **table}, f"projections.{name}", {"Dense": Dense})
+        for name, table in config["projections"].items()
+    ]
+    extra = config.values.get("callbacks", {})
+    return Experiment(
+        config=config,
+        net=Network(populations, projections),
+        loss=config.build("loss"),
+        optimiser=config.build("optimiser"),
+        simulator=config.build("simulator") if "simulator" in config.values else Exact(),
+        data=_data(config),
+        callbacks=tuple(build({"kind": k, **t}, f"callbacks.{k}", CALLBACKS) for k, t in extra.items()),
+    )
+
+
+def _data(config: Config) -> dict[str, Dataset]:
+    maker, arguments = arguments_of(config["data"], "data", DATA)
+    if maker is yin_yang:
+        shared = {
+            k: v for k, v in arguments.items() if k not in ("size", "seed")
+        }  # these two: training set only
+        return {
+            "train": yin_yang("train", **arguments),
+            "validation": yin_yang("validation", **shared),
+            "test": yin_yang("test", **shared),
+        }
+    whole = config.build("data")
+    return {"train": whole, "test": whole}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run comes to: figures on the test set after the last and the best epoch, and the log."""
+
+    folder: Path
+    last: Evaluation
+    best: Evaluation | None
+    best_epoch: int | None
+    seconds: float
+    history: History
+
+    def lines(self) -> list[str]:
+        """The result in a few lines of text."""
+        text = []
+        if self.best is not None:
+            text.append(
+                f"test accuracy {100 * self.best.accuracy:.2f} % "
+                f"(epoch {self.best_epoch}, chosen on the validation set)"
+            )
+        text.append(f"test accuracy {100 * self.last.accuracy:.2f} % (last epoch, {len(self.history)})")
+        text.append(f"training took {self.seconds:.1f} s on {num_threads()} threads")
+        text.append(f"gradient health: {health_line(self.history.rows[-1])}" if len(self.history) else "")
+        text.append(f"run folder {self.folder}")
+        return [line for line in text if line]
+
+
+def train_experiment(
+    config: Config,
+    folder: Path,
+    *,
+    resume: bool = False,
+    pictures: bool = True,
+    progress: bool = True,
+    command: Sequence[str] = (),
+) -> Result:
+    """Train in a run folder (see the module's text) and evaluate on the test set."""
+    experiment = build_experiment(config)
+    _start_folder(config, folder, experiment, command, resume)
+    params = experiment.init()
+    best = next((c for c in experiment.callbacks if isinstance(c, KeepBest)), None)
+    history = fit(
+        experiment.net,
+        params,
+        experiment.data["train"],
+        experiment.loss,
+        experiment.optimiser,
+        epochs=config["training.epochs"],
+        batch_size=config["training.batch_size"],
+        duration=experiment.duration,
+        seed=experiment.seed,
+        simulator=experiment.simulator,
+        max_dw_norm=config["training"].get("max_dw_norm"),
+        validation=experiment.data.get("validation"),
+        callbacks=(*experiment.callbacks, *([Progress()] if progress else [])),
+        run_dir=folder,
+        resume=resume,
+    )
+    save(folder / "final.safetensors", experiment.net, params)
+    best_params = best.params if best is not None else None
+    if best_params is not None:
+        save(folder / "best.safetensors", experiment.net, best_params)
+    test = experiment.data["test"]
+    result = Result(
+        folder=folder,
+        last=experiment.evaluate(params, test),
+        best=None if best_params is None else experiment.evaluate(best_params, test),
+        best_epoch=None if best is None else best.epoch,
+        seconds=history.rows[-1]["seconds"] if len(history) else 0.0,
+        history=history,
+    )
+    _write_result(result)
+    if pictures:
+        draw(experiment, params if best_params is None else best_params, history, folder)
+    return result
+
+
+def _start_folder(
+    config: Config, folder: Path, experiment: Experiment, command: Sequence[str], resume: bool
+) -> None:
+    if resume:
+        if not (folder / "checkpoint.safetensors").exists():
+            raise CheckpointNotFoundError(f"{folder} holds no checkpoint to continue from.")
+        return
+    if (folder / "config.toml").exists():
+        raise CheckpointError(
+            f"{folder} already holds a run: continue it with --resume, or choose another folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"the run folder {folder} cannot be made: {error.strerror}.") from error
+    write_atomically(folder / "config.toml", config.text.encode())
+    environment = {
+        "evprop": __version__,
+        "seed": experiment.seed,
+        "command": list(command),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": num_threads(),
+        "simd": _simd_level(),
+        "trainable parameters": experiment.net.n_trainable,
+    }
+    write_atomically(folder / "environment.json", (json.dumps(environment, indent=2) + "\n").encode())
+
+
+def _simd_level() -> str:
+    from ._core import simd_level
+
+    return simd_level()
+
+
+def _write_result(result: Result) -> None:
+    content: dict[str, Any] = {
+        "epochs": len(result.history),
+        "training_seconds": result.seconds,
+        "test_accuracy_last": result.last.accuracy,
+        "test_loss_last": result.last.loss,
+    }
+    if result.best is not None:
+        content |= {
+            "test_accuracy_best": result.best.accuracy,
+            "test_loss_best": result.best.loss,
+            "best_epoch": result.best_epoch,
+        }
+    write_atomically(result.folder / "result.json", (json.dumps(content, indent=2) + "\n").encode())
+
+
+def open_run(folder: Path) -> tuple[Experiment, dict[str, Array]]:
+    """The experiment of a finished run and its parameters: those of the best epoch, else the last."""
+    config = load_config(folder / "config.toml")
+    for name in ("best.safetensors", "final.safetensors"):
+        if (folder / name).exists():
+            return build_experiment(config), load(folder / name)[1]
+    raise CheckpointNotFoundError(
+        f"{folder} holds no trained network yet; finish the run: evprop train --resume {folder}"
+    )
+
+
+def draw(experiment: Experiment, params: dict[str, Array], history: History, folder: Path) -> list[Path]:
+    """Write the pictures of a run; without Matplotlib one line on stderr instead."""
+    from . import plot
+
+    test = experiment.data["test"]
+    record = simulate(
+        experiment.net,
+        params,
+        test.spikes[:1],
+        duration=experiment.duration,
+        simulator=experiment.simulator,
+    )
+    try:
+        figures = {
+            "weights-and-delays": plot.histograms(experiment.net, experiment.init(), params),
+            "raster": plot.raster(record, title=f"a test sample of class {test.labels[0]}"),
+        }
+        if len(history):
+            figures["learning-curves"] = plot.learning_curves(history)
+        if experiment.config["data.kind"] == "yin_yang":
+            data = experiment.config["data"]
+            encoding = yin_yang_encoding(data.get("encoding", "wunderlich_pehle"), data.get("tau_syn"))
+            figures["decision-map"] = plot.decision_map(
+                experiment.net,
+                params,
+                experiment.loss,
+                encoding.encode,
+                duration=experiment.duration,
+                simulator=experiment.simulator,
+                points=test.points,
+                labels=test.labels,
+            )
+    except MissingExtraError as error:
+        print(f"no pictures: {error}", file=sys.stderr)
+        return []
+    written = []
+    for name, figure in figures.items():
+        path = folder / f"{name}.png"
+        figure.savefig(path)
+        written.append(path)
+    return written
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """A folder below ``root`` that is not there yet: NAME-1, NAME-2, ..."""
+    k = 1
+    while (root / f"{name}-{k}").exists():
+        k += 1
+    return root / f"{name}-{k}"
+
+
+__all__ = (
+    "Experiment",
+    "Result",
+    "build_experiment",
+    "draw",
+    "new_folder",
+    "open_run",
+    "train_experiment",
+)
