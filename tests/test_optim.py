@@ -243,6 +243,8 @@ def test_a_map_refuses_values_outside_its_range():
         SGD(0.1, groups={"*.delay": {"map": Sigmoid(0, 9.0), "max": 3.0}}).init(net, some()[1])
     with pytest.raises(ParameterError):
         Sigmoid(0.0, -1.0)
+    with pytest.raises(ConfigError, match="down to -1 ms, but a delay cannot be negative"):
+        SGD(0.1, groups={"*.delay": {"map": Sigmoid(-1.0, 9.0)}}).init(net, some()[1])
 
 
 def test_restored_state_gives_the_same_bits():

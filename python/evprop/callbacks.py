@@ -76,6 +76,7 @@ class SaveCheckpoint(Callback):
         self._due = math.inf
 
     def on_start(self, run: Run) -> None:
+        run.checkpoint().write(self.path)  # a run killed at once can be resumed too
         self._due = time.monotonic() + self.seconds
 
     def on_batch(self, run: Run) -> None:

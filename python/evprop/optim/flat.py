@@ -195,6 +195,11 @@ def _projections(
                 raise ConfigError(
                     f"{slot.name} has a map, which keeps it in range: leave min and max out, or the map."
                 )
+            if (kind == "delay" or kind in TIME_CONSTANTS) and slot.map.bounds[0] < 0.0:
+                raise ConfigError(
+                    f"{slot.name}: {slot.map!r} reaches down to {slot.map.bounds[0]:g} ms, but a {kind} cannot be "
+                    "negative; choose a map that stays above 0."
+                )
             continue
         floor = 0.0 if kind == "delay" else tau_min if kind in TIME_CONSTANTS else None
         if floor is not None:

@@ -35,6 +35,10 @@ class Map(Protocol):
     def slope(self, value: Array) -> Array:
         """dp/dtheta, written in p itself."""
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The open range of p."""
+
 
 @dataclass(frozen=True)
 class Log:
@@ -46,12 +50,17 @@ class Log:
 
     def inverse(self, value: Array, name: str) -> Array:
         """theta = ln p."""
-        _inside(value, 0.0, np.inf, name, self)
+        _inside(value, name, self)
         return np.log(value)
 
     def slope(self, value: Array) -> Array:
         """dp/dtheta = p."""
         return value
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """0 and infinity."""
+        return 0.0, np.inf
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class Sigmoid:
 
     def inverse(self, value: Array, name: str) -> Array:
         """theta = ln s - ln(scale - s), s = p - shift."""
-        _inside(value, self.shift, self.shift + self.scale, name, self)
+        _inside(value, name, self)
         s = value - self.shift
         return np.asarray(np.log(s) - np.log(self.scale - s), dtype=value.dtype)
 
@@ -84,8 +93,14 @@ class Sigmoid:
         s = value - self.shift
         return np.asarray(s * (1.0 - s / self.scale), dtype=value.dtype)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """``shift`` and ``shift + scale``."""
+        return self.shift, self.shift + self.scale
 
-def _inside(value: Array, low: float, high: float, name: str, map_: object) -> None:
+
+def _inside(value: Array, name: str, map_: Map) -> None:
+    low, high = map_.bounds
     outside = ~((value > low) & (value < high))
     if outside.any():
         first = value[outside].flat[0]

@@ -247,6 +247,8 @@ class Adam(Optimiser):
         self, lr: float, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, **common: Any
     ) -> None:
         super().__init__(lr, **common)
+        if len(betas) != 2:
+            raise ConfigError(f"{type(self).__name__}: betas is {betas!r}; give two numbers in [0, 1).")
         self.betas = (float(betas[0]), float(betas[1]))
         self.eps = eps
         if not (0 <= self.betas[0] < 1 and 0 <= self.betas[1] < 1):
