@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use crate::arrays::{Array, Spikes};
 use crate::errors::named;
 
+type ReadoutOutcome<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArrayDyn<f64>>);
 type Outcome<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
 
 /// Labels as indices below `n`, one a sample.
@@ -116,7 +117,7 @@ pub fn loss_cross_entropy<'py>(
     py: Python<'py>,
     logits: &Bound<'py, PyAny>,
     labels: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArrayDyn<f64>>)> {
+) -> PyResult<ReadoutOutcome<'py>> {
     let logits = Array::<f64>::new(logits, "logits", "float64")?;
     let &[batch, n] = logits.shape() else {
         let message = format!("logits have shape {:?}; (batch, classes) is needed", logits.shape());

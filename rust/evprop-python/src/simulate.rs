@@ -79,7 +79,7 @@ impl CoreRecord {
         either!(self, r => {
             let (asked, found) = readout_at(py, r, k)?;
             let width = asked.readout.width();
-            let n = if width * r.batch == 0 { 0 } else { found.values.len() / (r.batch * width) };
+            let n = found.values.len().checked_div(r.batch * width).unwrap_or(0);
             let flat = found.values.to_pyarray(py);
             match asked.readout {
                 Readout::Sampled(_) => Ok(flat.reshape([r.batch, width, n])?.into_any()),

@@ -59,9 +59,15 @@ pub struct Constants<T> {
     pub homogeneous: bool,
     /// Some neuron has a refractory time.
     pub refractory: bool,
+    /// Some neuron has a finite one, after which V is released.
+    pub holds: bool,
     neurons: Vec<Neuron<T>>,
     /// `theta` by neuron.
     pub theta: Vec<T>,
+    /// Membrane time constant by neuron, ms.
+    pub tau_mem: Vec<T>,
+    /// Synaptic time constant by neuron, ms.
+    pub tau_syn: Vec<T>,
     /// `1/tau_mem` by neuron.
     pub inv_mem: Vec<T>,
     /// `1/tau_syn` by neuron.
@@ -133,6 +139,7 @@ impl<T: Real> Constants<T> {
         let same = |v: Option<&[T]>| v.is_none_or(|v| v.iter().all(|&x| x == v[0]));
         let homogeneous = same(tau_mem) && same(tau_syn);
         let refractory = neurons.iter().any(|c| c.t_ref > 0.0);
+        let holds = neurons.iter().any(|c| c.t_ref > 0.0 && c.t_ref.is_finite());
         if let Some(&first) = neurons.first() {
             // The padding shares the time constants and can't reach its threshold.
             let silent = Neuron { theta: T::INFINITY, u_reset: T::ZERO, u_init: T::ZERO, t_ref: 0.0, ..first };
@@ -143,7 +150,10 @@ impl<T: Real> Constants<T> {
             n,
             homogeneous,
             refractory,
+            holds,
             theta: column(|c| c.theta),
+            tau_mem: column(|c| c.tau_mem),
+            tau_syn: column(|c| c.tau_syn),
             inv_mem: column(|c| c.inv_mem),
             inv_syn: column(|c| c.inv_syn),
             inv_slow: column(|c| c.inv_slow),

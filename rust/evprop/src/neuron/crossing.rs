@@ -3,20 +3,30 @@
 //! With `f(s) = u(s) - theta`: on a rising branch with `i > 0`, `u` is concave, so `u` has one maximum ahead (at
 //! `t_peak`) or rises throughout; the first crossing is bracketed by `[0, min(t_peak, d)]`. With `i <= 0` nothing
 //! crosses unless the bias itself lies above threshold (`theta <= 0`); then `[0, d]` brackets the one crossing.
-//! Each step solves the local parabola (`u' = (i - u)/tau_mem` and `u'' = -(i/tau_syn + u')/tau_mem` cost no further
-//! exponential), which converges cubically also where the crossing nearly grazes; a step that leaves the bracket is
-//! replaced by bisection.
-use super::constants::{LANES, Neuron};
+//! Each step solves the local parabola and corrects it with the third derivative (the derivatives follow from `u` and
+//! `i` without another exponential: `u' = (i - u)/tau_mem`, `i' = -i/tau_syn`, and so on), which converges with the
+//! fourth power of the error also where the crossing nearly grazes; a step that leaves the bracket is replaced by
+//! bisection. The last step is taken without looking again once the terms it leaves out are below the last bit.
+use super::constants::{Constants, LANES};
 use super::flow::{peak_time, propagator};
 use crate::math::Real;
 
-/// Independent problems, one a lane: "when does this state first cross within `d`?", column by column.
+/// A state at the start of a span in which a neuron may cross.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<T> {
+    /// Membrane.
+    pub u: T,
+    /// Current.
+    pub i: T,
+    /// Span, ms.
+    pub d: T,
+    /// Which neuron.
+    pub neuron: usize,
+}
+
+/// What the lanes need of their neurons, column by column.
 #[derive(Debug, Clone, Default)]
-pub struct Crossings<T> {
-    u: Vec<T>,
-    i: Vec<T>,
-    d: Vec<T>,
-    theta: Vec<T>,
+struct Taus<T> {
     tau_mem: Vec<T>,
     tau_syn: Vec<T>,
     inv_mem: Vec<T>,
@@ -26,134 +36,184 @@ pub struct Crossings<T> {
     gain: Vec<T>,
     lin: Vec<T>,
     mem_slow: Vec<T>,
+}
+
+impl<T: Real> Taus<T> {
+    fn columns(&mut self) -> [&mut Vec<T>; 9] {
+        let Self { tau_mem, tau_syn, inv_mem, inv_syn, inv_slow, rate, gain, lin, mem_slow } = self;
+        [tau_mem, tau_syn, inv_mem, inv_syn, inv_slow, rate, gain, lin, mem_slow]
+    }
+
+    fn gather(&mut self, c: &Constants<T>, starts: &[Start<T>], n: usize) {
+        let given =
+            [&c.tau_mem, &c.tau_syn, &c.inv_mem, &c.inv_syn, &c.inv_slow, &c.rate, &c.gain, &c.lin, &c.mem_slow];
+        for (column, given) in self.columns().into_iter().zip(given) {
+            column.clear();
+            column.extend(starts.iter().map(|x| given[x.neuron]));
+            column.resize(n, given[0]);
+        }
+    }
+}
+
+/// The columns of [`Taus`], from wherever they lie.
+#[derive(Clone, Copy)]
+struct Lanes<'a, T> {
+    tau_mem: &'a [T],
+    tau_syn: &'a [T],
+    inv_mem: &'a [T],
+    inv_syn: &'a [T],
+    inv_slow: &'a [T],
+    rate: &'a [T],
+    gain: &'a [T],
+    lin: &'a [T],
+    mem_slow: &'a [T],
+}
+
+/// Lanes with the time constants of a population: its own columns if all neurons share them, else the gathered ones.
+macro_rules! lanes {
+    ($c:expr, $gathered:expr) => {
+        if $c.homogeneous { lanes!(@of $c) } else { lanes!(@of $gathered) }
+    };
+    (@of $x:expr) => {
+        Lanes {
+            tau_mem: &$x.tau_mem,
+            tau_syn: &$x.tau_syn,
+            inv_mem: &$x.inv_mem,
+            inv_syn: &$x.inv_syn,
+            inv_slow: &$x.inv_slow,
+            rate: &$x.rate,
+            gain: &$x.gain,
+            lin: &$x.lin,
+            mem_slow: &$x.mem_slow,
+        }
+    };
+}
+
+/// Independent problems, one a lane: "when does this state first cross within its span?", column by column.
+///
+/// The columns are as long as the longest call so far; each call uses their first lanes.
+#[derive(Debug, Clone, Default)]
+pub struct Crossings<T> {
+    u: Vec<T>,
+    i: Vec<T>,
+    d: Vec<T>,
+    theta: Vec<T>,
+    taus: Taus<T>,
     lo: Vec<T>,
     hi: Vec<T>,
     open: Vec<T>,
-    alive: Vec<T>,
     /// Membrane at the ends of the spans, after [`Self::flow`].
     pub end_u: Vec<T>,
     /// Current at the ends of the spans, after [`Self::flow`].
     pub end_i: Vec<T>,
-    /// Time from the start to the first crossing, infinite where there is none; after [`Self::solve`].
+    /// Which problems have a crossing, after [`Self::solve`]; `s` and `at` run along it.
+    pub hits: Vec<usize>,
+    /// Time from the start to the first crossing.
     pub s: Vec<T>,
-    /// Current at the crossing, after [`Self::solve`].
+    /// Current there.
     pub at: Vec<T>,
 }
 
 impl<T: Real> Crossings<T> {
-    /// Forgets all problems.
+    /// Takes the problems in; returns the number of lanes, a multiple of the vector width.
     #[inline(always)]
-    pub fn clear(&mut self) {
-        for column in [
-            &mut self.u,
-            &mut self.i,
-            &mut self.d,
-            &mut self.theta,
-            &mut self.tau_mem,
-            &mut self.tau_syn,
-            &mut self.inv_mem,
-            &mut self.inv_syn,
-            &mut self.inv_slow,
-            &mut self.rate,
-            &mut self.gain,
-            &mut self.lin,
-            &mut self.mem_slow,
-        ] {
-            column.clear();
+    fn load(&mut self, c: &Constants<T>, starts: &[Start<T>]) -> usize {
+        let n = starts.len().next_multiple_of(LANES);
+        if self.u.len() < n {
+            self.grow(n);
         }
-    }
-
-    /// Adds a problem: state `(u, i)` and span `d` of a neuron.
-    #[inline(always)]
-    pub fn push(&mut self, c: &Neuron<T>, u: T, i: T, d: T) {
-        self.u.push(u);
-        self.i.push(i);
-        self.d.push(d);
-        self.theta.push(c.theta);
-        self.tau_mem.push(c.tau_mem);
-        self.tau_syn.push(c.tau_syn);
-        self.inv_mem.push(c.inv_mem);
-        self.inv_syn.push(c.inv_syn);
-        self.inv_slow.push(c.inv_slow);
-        self.rate.push(c.rate);
-        self.gain.push(c.gain);
-        self.lin.push(c.lin);
-        self.mem_slow.push(if c.mem_slow { T::ONE } else { T::ZERO });
-    }
-
-    /// Fills up to whole vectors with lanes that have no span; returns the number of lanes.
-    #[inline(always)]
-    fn pad(&mut self, c: &Neuron<T>) -> usize {
-        while !self.u.len().is_multiple_of(LANES) {
-            self.push(c, T::ZERO, T::ZERO, T::ZERO);
+        if !c.homogeneous {
+            self.taus.gather(c, starts, n);
         }
-        let n = self.u.len();
-        for column in [
-            &mut self.lo,
-            &mut self.hi,
-            &mut self.open,
-            &mut self.alive,
-            &mut self.end_u,
-            &mut self.end_i,
-            &mut self.s,
-            &mut self.at,
-        ] {
-            column.clear();
-            column.resize(n, T::ZERO);
+        let (u, i, d, theta) = (&mut self.u[..n], &mut self.i[..n], &mut self.d[..n], &mut self.theta[..n]);
+        for (l, x) in starts.iter().enumerate() {
+            u[l] = x.u;
+            i[l] = x.i;
+            d[l] = x.d;
+            theta[l] = c.theta[x.neuron];
+        }
+        for l in starts.len()..n {
+            (u[l], i[l], d[l], theta[l]) = (T::ZERO, T::ZERO, T::ZERO, T::ONE);
         }
         n
     }
 
+    #[inline(never)]
+    fn grow(&mut self, n: usize) {
+        let Self { u, i, d, theta, lo, hi, open, end_u, end_i, s, at, .. } = self;
+        for column in [u, i, d, theta, lo, hi, open, end_u, end_i, s, at] {
+            column.resize(n, T::ZERO);
+        }
+    }
+
     /// States at the ends of the spans.
     #[inline(always)]
-    pub fn flow(&mut self, c: &Neuron<T>) {
-        self.pad(c);
-        let d = std::mem::take(&mut self.d);
-        self.flow_to(&d);
-        self.d = d;
+    pub fn flow(&mut self, c: &Constants<T>, starts: &[Start<T>]) {
+        let n = self.load(c, starts);
+        let Self { u, i, d, taus, end_u, end_i, .. } = self;
+        let t = lanes!(c, taus);
+        flow_lanes(n, d, u, i, t.inv_slow, t.rate, t.gain, t.lin, t.mem_slow, end_u, end_i);
     }
 
+    /// First crossings: fills `hits`, `s` and `at`.
     #[inline(always)]
-    fn flow_to(&mut self, d: &[T]) {
-        let Self { u, i, inv_slow, rate, gain, lin, mem_slow, end_u, end_i, .. } = self;
-        flow_lanes(d, u, i, inv_slow, rate, gain, lin, mem_slow, end_u, end_i);
-    }
-
-    /// First crossings: fills `s` and `at`. `c` is any neuron, to fill empty lanes with.
-    #[inline(always)]
-    pub fn solve(&mut self, c: &Neuron<T>) {
-        let n = self.pad(c);
-        let Self { u, i, d, tau_mem, tau_syn, inv_mem, hi, .. } = self;
-        bracket_lanes(u, i, d, tau_mem, tau_syn, inv_mem, hi);
-        let hi = std::mem::take(hi);
-        self.flow_to(&hi);
-        self.hi = hi;
-        let Self { u, i, d, theta, alive, open, end_u, .. } = self;
-        alive_lanes(u, i, d, theta, end_u, alive);
-        open.copy_from_slice(alive);
-        self.end_u.copy_from_slice(&self.u);
-        self.end_i.copy_from_slice(&self.i);
+    pub fn solve(&mut self, c: &Constants<T>, starts: &[Start<T>]) {
+        let n = self.load(c, starts);
+        let Self { u, i, d, taus, hi, end_u, end_i, .. } = self;
+        let t = lanes!(c, taus);
+        bracket_lanes(n, u, i, d, t.tau_mem, t.tau_syn, t.inv_mem, hi);
+        flow_lanes(n, hi, u, i, t.inv_slow, t.rate, t.gain, t.lin, t.mem_slow, end_u, end_i);
+        let n = self.keep_hits(c, starts.len());
+        if n == 0 {
+            return;
+        }
+        let Self { u, i, theta, taus, lo, hi, open, end_u, end_i, hits, s, at, .. } = self;
+        let t = lanes!(c, taus);
+        for l in 0..n {
+            (lo[l], s[l]) = (T::ZERO, T::ZERO);
+            open[l] = if l < hits.len() { T::ONE } else { T::ZERO };
+            (end_u[l], end_i[l]) = (u[l], i[l]);
+        }
         for _round in 0..100 {
-            if self.open.iter().all(|&open| open == T::ZERO) {
+            step_lanes(n, end_u, end_i, theta, t.inv_mem, t.inv_syn, lo, hi, s, at, open);
+            if open[..n].iter().all(|&open| open == T::ZERO) {
                 break;
             }
-            let Self { theta, inv_mem, inv_syn, end_u, end_i, lo, hi, s, at, open, .. } = self;
-            step_lanes(end_u, end_i, theta, inv_mem, inv_syn, lo, hi, s, at, open);
-            let s = std::mem::take(s);
-            self.flow_to(&s);
-            self.s = s;
-        }
-        for l in 0..n {
-            self.s[l] = if self.alive[l] > T::ZERO { self.s[l] } else { T::INFINITY };
+            flow_lanes(n, s, u, i, t.inv_slow, t.rate, t.gain, t.lin, t.mem_slow, end_u, end_i);
         }
     }
 
-    /// The first crossing of one neuron within span `d`: time from the start and current there.
-    pub fn first(&mut self, c: &Neuron<T>, u: T, i: T, d: T) -> Option<(T, T)> {
-        self.clear();
-        self.push(c, u, i, d);
-        self.solve(c);
-        self.s[0].is_finite().then(|| (self.s[0], self.at[0]))
+    /// Keeps the problems whose voltage at the end of the bracket says that there is a crossing; returns the number of
+    /// lanes left.
+    #[inline(always)]
+    fn keep_hits(&mut self, c: &Constants<T>, count: usize) -> usize {
+        let Self { u, i, d, theta, taus, hi, end_u, hits, .. } = self;
+        hits.clear();
+        for l in 0..count {
+            let rising = (i[l] > T::ZERO) & (i[l] > u[l]);
+            if (rising | (theta[l] <= T::ZERO)) & (d[l] > T::ZERO) & (end_u[l] > theta[l]) {
+                hits.push(l);
+            }
+        }
+        for column in [u, i, theta, hi] {
+            for (k, &l) in hits.iter().enumerate() {
+                column[k] = column[l];
+            }
+        }
+        if !c.homogeneous {
+            for column in taus.columns() {
+                for (k, &l) in hits.iter().enumerate() {
+                    column[k] = column[l];
+                }
+            }
+        }
+        hits.len().next_multiple_of(LANES)
+    }
+
+    /// The first crossing of one neuron: time from the start and current there.
+    pub fn first(&mut self, c: &Constants<T>, start: Start<T>) -> Option<(T, T)> {
+        self.solve(c, &[start]);
+        (!self.hits.is_empty()).then(|| (self.s[0], self.at[0]))
     }
 }
 
@@ -163,6 +223,7 @@ impl<T: Real> Crossings<T> {
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn flow_lanes<T: Real>(
+    n: usize,
     d: &[T],
     u: &[T],
     i: &[T],
@@ -174,8 +235,7 @@ fn flow_lanes<T: Real>(
     end_u: &mut [T],
     end_i: &mut [T],
 ) {
-    let n = d.len();
-    let (u, i, inv_slow, rate) = (&u[..n], &i[..n], &inv_slow[..n], &rate[..n]);
+    let (d, u, i, inv_slow, rate) = (&d[..n], &u[..n], &i[..n], &inv_slow[..n], &rate[..n]);
     let (gain, lin, mem_slow) = (&gain[..n], &lin[..n], &mem_slow[..n]);
     let (end_u, end_i) = (&mut end_u[..n], &mut end_i[..n]);
     for l in 0..n {
@@ -187,9 +247,18 @@ fn flow_lanes<T: Real>(
 
 /// Where the bracket of the first crossing ends: at the maximum ahead, or at the end of the span.
 #[inline(always)]
-fn bracket_lanes<T: Real>(u: &[T], i: &[T], d: &[T], tau_mem: &[T], tau_syn: &[T], inv_mem: &[T], hi: &mut [T]) {
-    let n = u.len();
-    let (i, d, tau_mem, tau_syn) = (&i[..n], &d[..n], &tau_mem[..n], &tau_syn[..n]);
+#[allow(clippy::too_many_arguments)]
+fn bracket_lanes<T: Real>(
+    n: usize,
+    u: &[T],
+    i: &[T],
+    d: &[T],
+    tau_mem: &[T],
+    tau_syn: &[T],
+    inv_mem: &[T],
+    hi: &mut [T],
+) {
+    let (u, i, d, tau_mem, tau_syn) = (&u[..n], &i[..n], &d[..n], &tau_mem[..n], &tau_syn[..n]);
     let (inv_mem, hi) = (&inv_mem[..n], &mut hi[..n]);
     for l in 0..n {
         let rising = (i[l] > T::ZERO) & (i[l] > u[l]);
@@ -198,22 +267,11 @@ fn bracket_lanes<T: Real>(u: &[T], i: &[T], d: &[T], tau_mem: &[T], tau_syn: &[T
     }
 }
 
-/// 1 where the voltage `top` at the end of the bracket says that there is a crossing.
-#[inline(always)]
-fn alive_lanes<T: Real>(u: &[T], i: &[T], d: &[T], theta: &[T], top: &[T], alive: &mut [T]) {
-    let n = u.len();
-    let (i, d, theta, top, alive) = (&i[..n], &d[..n], &theta[..n], &top[..n], &mut alive[..n]);
-    for l in 0..n {
-        let rising = (i[l] > T::ZERO) & (i[l] > u[l]);
-        let crosses = (rising | (theta[l] <= T::ZERO)) & (d[l] > T::ZERO) & (top[l] > theta[l]);
-        alive[l] = if crosses { T::ONE } else { T::ZERO };
-    }
-}
-
 /// One step of the safeguarded iteration from the state `(u, i)` at `s`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn step_lanes<T: Real>(
+    n: usize,
     u: &[T],
     i: &[T],
     theta: &[T],
@@ -225,9 +283,10 @@ fn step_lanes<T: Real>(
     at: &mut [T],
     open: &mut [T],
 ) {
-    let tolerance = T::of(if T::EPSILON.f64() < 1e-10 { 1e-8 } else { 1e-4 });
-    let n = u.len();
-    let (i, theta, inv_mem, inv_syn) = (&i[..n], &theta[..n], &inv_mem[..n], &inv_syn[..n]);
+    let last_bit = T::HALF * T::EPSILON;
+    // Up to here the decay of the current over the last step needs four terms.
+    let short = T::of(if T::EPSILON.f64() < 1e-10 { 1e-3 } else { 1e-2 });
+    let (u, i, theta, inv_mem, inv_syn) = (&u[..n], &i[..n], &theta[..n], &inv_mem[..n], &inv_syn[..n]);
     let (lo, hi, s, at, open) = (&mut lo[..n], &mut hi[..n], &mut s[..n], &mut at[..n], &mut open[..n]);
     for l in 0..n {
         // Read everything first: a choice between two places in memory can't become a vector, one between values can.
@@ -236,28 +295,39 @@ fn step_lanes<T: Real>(
         let f = u - theta[l];
         let f1 = (i - u) * inv_mem;
         let f2 = -(i * inv_syn + f1) * inv_mem;
+        let f3 = (i * inv_syn * inv_syn - f2) * inv_mem;
+        let f4 = -(i * inv_syn * inv_syn * inv_syn + f3) * inv_mem;
         // Parabola; where it has no root, the tangent.
         let disc = f1 * f1 - (f + f) * f2;
         let curved = disc > T::ZERO;
-        let root = (if curved { disc } else { T::ZERO }).sqrt();
-        let step = -(f + f) / (f1 + if curved { root } else { f1 });
+        let root = if curved { disc.sqrt() } else { f1 };
+        let parabola = -(f + f) / (f1 + root);
+        // Third derivative; what is then left out is about the fourth, and the square of the correction.
+        let inverse = T::ONE / root;
+        let square = parabola * parabola;
+        let cubic = -T::of(1.0 / 6.0) * f3 * square * parabola * inverse;
+        let small = curved & (cubic.abs() <= T::HALF * parabola.abs());
+        let step = parabola + if small { cubic } else { T::ZERO };
+        let left_out = (T::of(1.0 / 12.0) * f4.abs() * square * square + cubic * cubic * f2.abs()) * inverse;
         let below = f < T::ZERO;
         let low = if below { s_was } else { lo_was };
         let high = if below { hi_was } else { s_was };
         let next = s_was + step;
         // NaN fails both comparisons.
         let inside = (next > low) & (next < high);
-        let close = inside & (step.abs() <= tolerance * s_was);
+        let x = step * inv_syn;
+        let close = inside & small & (left_out <= last_bit * next) & (x.abs() <= short);
         let next = if inside { next } else { T::HALF * (low + high) };
         // Rounding may have left u at theta at the very start: that crossing is taken as it is.
         let exact = (f == T::ZERO) | (!below & (s_was == T::ZERO));
         let stuck = (next <= low) | (next >= high);
-        let last = if exact | stuck { s_was } else { next };
-        // The current at the end of a last tiny step, to third order.
-        let x = (last - s_was) * inv_syn;
-        let end = i * (T::ONE - x * (T::ONE - T::HALF * x));
+        let stay = exact | stuck;
+        let last = if stay { s_was } else { next };
+        // The current at the end of the last, short step.
+        let decay = T::ONE - x * (T::ONE - T::HALF * x * (T::ONE - T::of(1.0 / 3.0) * x * (T::ONE - T::of(0.25) * x)));
+        let end = if stay { i } else { i * decay };
         let was_open = open_was > T::ZERO;
-        let finished = exact | close | stuck;
+        let finished = stay | close;
         lo[l] = if was_open { low } else { lo_was };
         hi[l] = if was_open { high } else { hi_was };
         at[l] = if was_open & finished { end } else { at_was };

@@ -10,7 +10,7 @@ use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::Real;
 use crate::neuron::Constants;
-use crate::neuron::crossing::Crossings;
+use crate::neuron::crossing::{Crossings, Start};
 use crate::projection::{RowDelay, Synapses};
 use crate::record::arrivals::Afferent;
 
@@ -185,7 +185,7 @@ impl<T: Real> Eventwise<T> {
         let (m, unit) = self.member(neuron);
         let (start, u, i) = self.free_state(members, neuron);
         let span = T::of((duration - start).max(0.0));
-        let found = self.crossings.first(members[m].constants.neuron(unit), u, i, span);
+        let found = self.crossings.first(members[m].constants, Start { u, i, d: span, neuron: unit });
         let crossing = found.map(|(s, at)| ((start + s.f64()).min(duration), at));
         self.cells[neuron].crossing = crossing;
         self.keys.set(neuron, crossing.map_or(f64::INFINITY, |(t, _)| t));

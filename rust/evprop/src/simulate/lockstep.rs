@@ -12,9 +12,9 @@ use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
 use crate::neuron::Constants;
-use crate::neuron::constants::LANES;
-use crate::neuron::crossing::Crossings;
-use crate::neuron::flow::propagator;
+use crate::neuron::constants::{LANES, Neuron};
+use crate::neuron::crossing::{Crossings, Start};
+use crate::neuron::flow::{Propagator, propagator};
 use crate::record::arrivals::{Afferent, RowArrival, Sorted, keep_order, rows};
 use crate::vectorised;
 
@@ -29,12 +29,24 @@ pub struct Lockstep<T> {
     sorted: Sorted<T>,
     time: Vec<f64>,
     weight: Vec<T>,
+    spans: Spans<T>,
+}
+
+/// Propagators over the spans between rows, where all neurons share them.
+#[derive(Debug, Clone, Default)]
+struct Spans<T> {
+    d: Vec<T>,
+    mem: Vec<T>,
+    syn: Vec<T>,
+    kappa: Vec<T>,
 }
 
 /// State of the lanes `first..first + u.len()` of a population.
 #[derive(Debug, Clone, Default)]
 struct State<T> {
     first: usize,
+    /// Neurons that have had their only spike.
+    spent: usize,
     u: Vec<T>,
     i: Vec<T>,
     /// Up to when V is held at reset, ms (only looked at in refractory populations).
@@ -52,6 +64,7 @@ struct Scratch<T> {
     suspect: Vec<u8>,
     open: Vec<Candidate<T>>,
     again: Vec<Candidate<T>>,
+    starts: Vec<Start<T>>,
     crossings: Crossings<T>,
 }
 
@@ -68,6 +81,7 @@ struct Candidate<T> {
 impl<T: Real> State<T> {
     fn reset(&mut self, c: &Constants<T>, first: usize, n: usize) {
         self.first = first;
+        self.spent = 0;
         self.u.clear();
         self.u.extend((first..first + n).map(|i| c.neuron(i).u_init));
         self.i.clear();
@@ -83,6 +97,36 @@ impl<T: Real> State<T> {
         }
         s.suspect.clear();
         s.suspect.resize(n, 0);
+    }
+}
+
+impl<T: Real> Spans<T> {
+    fn fill(&mut self, simd: Simd, c: &Constants<T>, rows: &[RowArrival], duration: f64) {
+        self.d.clear();
+        let mut now = 0.0;
+        for until in rows.iter().map(|row| row.time).chain([duration]) {
+            self.d.push(T::of(until - now));
+            now = until;
+        }
+        for column in [&mut self.mem, &mut self.syn, &mut self.kappa] {
+            column.clear();
+            column.resize(self.d.len(), T::ZERO);
+        }
+        propagators(simd, c.neuron(0), &self.d, &mut self.mem, &mut self.syn, &mut self.kappa);
+    }
+}
+
+vectorised! {
+    fn propagators<T>(c: &Neuron<T>, d: &[T], mem: &mut [T], syn: &mut [T], kappa: &mut [T]) {
+        let n = d.len();
+        let (mem, syn, kappa) = (&mut mem[..n], &mut syn[..n], &mut kappa[..n]);
+        let (inv_slow, rate, gain, lin, mem_slow) = (c.inv_slow, c.rate, c.gain, c.lin, c.mem_slow);
+        for k in 0..n {
+            let p = propagator(d[k], inv_slow, rate, gain, lin, mem_slow);
+            mem[k] = p.mem;
+            syn[k] = p.syn;
+            kappa[k] = p.kappa;
+        }
     }
 }
 
@@ -120,14 +164,20 @@ impl<T: Real> Lockstep<T> {
     ) -> Result<()> {
         rows(afferents, limits.duration, &mut self.rows);
         self.state.reset(c, 0, c.padded());
-        let shared = c.homogeneous && !c.refractory;
+        let shared = c.homogeneous && !c.holds;
+        if shared {
+            self.spans.fill(simd, c, &self.rows, limits.duration);
+        }
         let mut now = 0.0;
         let mut k = 0;
-        while k <= self.rows.len() {
+        // A population in which every neuron has had its only spike is done.
+        while k <= self.rows.len() && self.state.spent < c.n {
             let until = self.rows.get(k).map_or(limits.duration, |r| r.time);
             if until > now {
                 if shared {
-                    advance_shared(simd, c, &mut self.state, now, until, limits, out)?;
+                    let Spans { d, mem, syn, kappa } = &self.spans;
+                    let p = Propagator { mem: mem[k], syn: syn[k], kappa: kappa[k] };
+                    advance_shared(simd, c, &mut self.state, (now, until, d[k]), p, limits, out)?;
                 } else {
                     self.time.clear();
                     self.time.resize(c.padded(), until);
@@ -208,19 +258,17 @@ fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
 }
 
 vectorised! {
-    /// All lanes from `now` to `until` with one propagator (equal time constants, no refractory time).
+    /// All lanes from `now` to `until` with one propagator (equal time constants; V is never held for a while).
     fn advance_shared<T>(
         c: &Constants<T>,
         state: &mut State<T>,
-        now: f64,
-        until: f64,
+        step: (f64, f64, T),
+        p: Propagator<T>,
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
-        let d = T::of(until - now);
-        let first = c.neuron(0);
-        let p = propagator(d, first.inv_slow, first.rate, first.gain, first.lin, first.mem_slow);
-        let span = d * first.inv_mem;
+        let (now, until, d) = step;
+        let span = d * c.inv_mem[0];
         let State { u, i, scratch, .. } = state;
         let n = u.len();
         let (u, i) = (&mut u[..n], &mut i[..n]);
@@ -239,9 +287,14 @@ vectorised! {
         }
         if any != 0 {
             scratch.open.clear();
-            for l in 0..n {
-                if suspect[l] != 0 && !settled(i0[l], u[l], i[l], theta[l]) {
-                    scratch.open.push(Candidate { lane: l, start: now, end: until, u: u0[l], i: i0[l] });
+            for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
+                if eight.iter().all(|&s| s == 0) {
+                    continue;
+                }
+                for l in block * LANES..(block + 1) * LANES {
+                    if suspect[l] != 0 && !settled(i0[l], u[l], i[l], theta[l]) {
+                        scratch.open.push(Candidate { lane: l, start: now, end: until, u: u0[l], i: i0[l] });
+                    }
                 }
             }
             play_candidates(c, state, limits, out)?;
@@ -259,13 +312,13 @@ vectorised! {
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
-        let State { first, u, i, hold, time, scratch } = state;
+        let State { first, u, i, hold, time, scratch, .. } = state;
         let n = u.len();
         let lanes = *first..*first + n;
         let (u, i, hold, time, until) = (&mut u[..n], &mut i[..n], &mut hold[..n], &mut time[..n], &until[..n]);
         let (u0, i0, free) = (&mut scratch.u0[..n], &mut scratch.i0[..n], &mut scratch.free[..n]);
         let suspect = &mut scratch.suspect[..n];
-        if c.refractory {
+        if c.holds {
             // Up to the release, only the current flows.
             let inv_syn = &c.inv_syn[lanes.clone()];
             for l in 0..n {
@@ -319,25 +372,27 @@ fn play_candidates<T: Real>(
     limits: &Limits<'_>,
     out: &mut Vec<Spike<T>>,
 ) -> Result<()> {
-    let State { first, u, i, hold, scratch, .. } = state;
-    let Scratch { open, again, crossings, .. } = scratch;
-    let any = c.neuron(*first);
+    let State { first, spent, u, i, hold, scratch, .. } = state;
+    let Scratch { open, again, starts, crossings, .. } = scratch;
+    let start = |x: &Candidate<T>| Start { u: x.u, i: x.i, d: T::of(x.end - x.start), neuron: *first + x.lane };
     while !open.is_empty() {
-        crossings.clear();
-        for x in open.iter() {
-            crossings.push(c.neuron(*first + x.lane), x.u, x.i, T::of(x.end - x.start));
-        }
-        crossings.solve(any);
+        starts.clear();
+        starts.extend(open.iter().map(start));
+        crossings.solve(c, starts);
         again.clear();
-        for (l, x) in open.iter().enumerate() {
-            if !crossings.s[l].is_finite() {
-                continue;
-            }
+        for (k, &l) in crossings.hits.iter().enumerate() {
+            let x = &open[l];
             let neuron = c.neuron(*first + x.lane);
-            let time = (x.start + crossings.s[l].f64()).smaller(x.end);
-            let at = crossings.at[l];
+            let time = (x.start + crossings.s[k].f64()).smaller(x.end);
+            let at = crossings.at[k];
             out.push(Spike { time, unit: (*first + x.lane) as u32, current: at });
             hold[x.lane] = time + neuron.t_ref;
+            if neuron.t_ref == f64::INFINITY {
+                // Its only spike: from -infinity no sum of arrivals ever reaches the threshold again.
+                u[x.lane] = -T::INFINITY;
+                *spent += 1;
+                continue;
+            }
             let start = hold[x.lane].smaller(x.end);
             let current = if start > time { at * (-(T::of(start - time) * neuron.inv_syn)).exp_neg() } else { at };
             again.push(Candidate { start, u: neuron.u_reset, i: current, ..*x });
@@ -348,16 +403,14 @@ fn play_candidates<T: Real>(
             break;
         }
         // What is left of each span after the spike: to its end, and once more through the test.
-        crossings.clear();
-        for x in again.iter() {
-            crossings.push(c.neuron(*first + x.lane), x.u, x.i, T::of(x.end - x.start));
-        }
-        crossings.flow(any);
+        starts.clear();
+        starts.extend(again.iter().map(start));
+        crossings.flow(c, starts);
         for (l, x) in again.iter().enumerate() {
             let (end_u, end_i) = (crossings.end_u[l], crossings.end_i[l]);
             u[x.lane] = end_u;
             i[x.lane] = end_i;
-            let (neuron, d) = (c.neuron(*first + x.lane), T::of(x.end - x.start));
+            let (neuron, d) = (c.neuron(*first + x.lane), starts[l].d);
             let gate = c.i_gate[*first + x.lane];
             let may = may_cross(x.u, x.i, d * neuron.inv_mem, neuron.theta, neuron.kappa_max, gate);
             if d > T::ZERO && may && !settled(x.i, end_u, end_i, neuron.theta) {

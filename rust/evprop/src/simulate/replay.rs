@@ -106,7 +106,7 @@ pub fn from_spikes<T: Real>(
                 }
                 let at: Vec<_> = trains[p].units.iter().copied().zip(trains[p].times.iter().copied()).collect();
                 let current = currents_at(c, &afferents, &at, duration, sorted);
-                let release = if c.refractory {
+                let release = if c.holds {
                     currents_at(c, &afferents, &releases(c, trains[p]), duration, sorted)
                 } else {
                     Vec::new()

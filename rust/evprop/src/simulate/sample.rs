@@ -116,8 +116,8 @@ impl<'a, T: Real> Player<'a, T> {
             record.current.extend(spikes.iter().map(|s| s.current));
             record.offsets.push(record.times.len() as i64);
         }
-        if component.populations.iter().any(|&p| self.constants[p].refractory) {
-            for &p in &component.populations {
+        if component.populations.iter().any(|&p| self.constants[p].holds) {
+            for &p in component.populations.iter().filter(|&&p| self.constants[p].holds) {
                 let trains = trains(network, inputs, sample, &chunk.populations, local);
                 let afferents = afferents(network, params, p, &trains);
                 let at = releases(&self.constants[p], trains[p]);
