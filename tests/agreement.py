@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 import oracle
 
 N_NUDGES = 8
@@ -27,12 +28,13 @@ def nudges(inputs: dict[str, tuple[np.ndarray, np.ndarray]], seed: int = 0) -> o
     )
 
 
-def slow_runs(net: Any, params: Any, spikes: Any, duration: float, *, max_spikes: int = 20_000) -> list[oracle.Result]:
+def slow_runs(
+    net: Any, params: Any, spikes: Any, duration: float, *, max_spikes: int = 20_000
+) -> list[oracle.Result]:
     """One run of the slow simulator for each sample, with the tangents that `gain` needs."""
     model, values = oracle.from_network(net), oracle.doubled(params)
-    batch = len(next(iter(spikes.values())) if isinstance(spikes, dict) else spikes)
     results = []
-    for b in range(batch):
+    for b in range(batch_size(spikes)):
         inputs = oracle.sample_inputs(net, spikes, b)
         run = oracle.simulate(
             model, values, inputs, duration, directions=nudges(inputs), max_spikes=max_spikes
@@ -41,45 +43,77 @@ def slow_runs(net: Any, params: Any, spikes: Any, duration: float, *, max_spikes
     return results
 
 
-def jacobian_gradients(
-    net: Any,
-    params: Any,
-    spikes: Any,
-    duration: float,
-    spike_cotangents: dict[str, np.ndarray],
-    readouts: dict[str, list[Any]],
-    readout_cotangents: dict[str, list[np.ndarray]],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[oracle.Result]]:
-    """The same gradients as `evprop.backward`, from forward tangents along every single parameter and input time.
+class Jacobian:
+    """Forward tangents along every single parameter and input time of a problem, to hold `evprop.backward` against."""
 
-    Returns the parameters' gradients, the input times' and the runs. `spike_cotangents` in the record's order.
+    def __init__(self, net: Any, params: Any, spikes: Any, duration: float) -> None:
+        model, values = oracle.from_network(net), oracle.doubled(params)
+        self.net, self.duration = net, duration
+        self.names = [n for n in model.parameter_names() if not n.endswith(".t_ref")]
+        self.columns = [*self.names, *(f"input_times:{n}" for n in net.inputs)]
+        self.results = []
+        for b in range(batch_size(spikes)):
+            inputs = oracle.sample_inputs(net, spikes, b)
+            directions = oracle.unit_directions(values, inputs, self.columns)
+            self.results.append(oracle.simulate(model, values, inputs, duration, directions=directions))
+        self._read: dict[Any, np.ndarray] = {}
+
+    def gradients(
+        self,
+        spike_cotangents: dict[str, np.ndarray],
+        readouts: dict[str, list[Any]] | None = None,
+        readout_cotangents: dict[str, list[np.ndarray | None]] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """By parameter name, and "input_times:population"; spike cotangents in the record's order."""
+        start = dict.fromkeys(spike_cotangents, 0)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in self.columns}
+        for b, result in enumerate(self.results):
+            along = np.zeros(result.directions.count)
+            for name, cotangent in spike_cotangents.items():
+                tangents = result.tangents(name)
+                along += cotangent[start[name] : start[name] + len(tangents)] @ tangents
+                start[name] += len(tangents)
+            for name, asked in (readouts or {}).items():
+                for readout, given in zip(asked, (readout_cotangents or {})[name], strict=True):
+                    if given is not None:
+                        tangents = self.readout(b, name, readout)
+                        along += np.tensordot(given[b], tangents, axes=given[b].ndim)
+            for name in self.columns:
+                parts[name].append(result.directions.gradient(name, along))
+        return {
+            name: np.concatenate(p) if name.startswith("input_times") else np.sum(p, axis=0)
+            for name, p in parts.items()
+        }
+
+    def readout(self, b: int, population: str, readout: Any) -> np.ndarray:
+        key = (b, population, readout)
+        if key not in self._read:
+            self._read[key] = oracle.read(self.results[b], population, readout.spec(self.duration))[1]
+        return self._read[key]
+
+
+def batch_size(spikes: Any) -> int:
+    return len(next(iter(spikes.values())) if isinstance(spikes, dict) else spikes)
+
+
+def worst_error(found: Any, expected: dict[str, np.ndarray]) -> tuple[float, str]:
+    """The largest error of `evprop.Gradients` in any array, relative to that array's largest entry, and where.
+
+    Sums that cancel to (nearly) nothing are held against 1e-5 of the largest entry of all arrays.
     """
-    model, values = oracle.from_network(net), oracle.doubled(params)
-    names = [n for n in model.parameter_names() if not n.endswith(".t_ref")]
-    batch = len(next(iter(spikes.values())) if isinstance(spikes, dict) else spikes)
-    total = {name: np.zeros(values[name].shape) for name in names}
-    at_inputs: dict[str, list[np.ndarray]] = {name: [] for name in net.inputs}
-    start = dict.fromkeys(spike_cotangents, 0)
-    results = []
-    for b in range(batch):
-        inputs = oracle.sample_inputs(net, spikes, b)
-        directions = oracle.unit_directions(values, inputs, [*names, *(f"input_times:{n}" for n in net.inputs)])
-        result = oracle.simulate(model, values, inputs, duration, directions=directions)
-        results.append(result)
-        along = np.zeros(directions.count)
-        for name, cotangent in spike_cotangents.items():
-            tangents = result.tangents(name)
-            along += cotangent[start[name] : start[name] + len(tangents)] @ tangents
-            start[name] += len(tangents)
-        for name, asked in readouts.items():
-            for readout, cotangent in zip(asked, readout_cotangents[name], strict=True):
-                tangents = oracle.read(result, name, readout.spec(duration))[1]
-                along += np.tensordot(cotangent[b], tangents, axes=cotangent[b].ndim)
-        for name in names:
-            total[name] += directions.gradient(name, along)
-        for name in net.inputs:
-            at_inputs[name].append(directions.gradient(f"input_times:{name}", along))
-    return total, {name: np.concatenate(parts) for name, parts in at_inputs.items()}, results
+    overall = max((float(np.max(np.abs(v), initial=0.0)) for v in expected.values()), default=0.0)
+    worst = (0.0, "")
+    for name, value in expected.items():
+        if name.startswith("input_times:"):
+            times = found.input_times
+            ours = times[name.partition(":")[2]] if isinstance(times, dict) else times
+        else:
+            ours = found[name]
+        size = max(float(np.max(np.abs(value), initial=0.0)), 1e-5 * overall, 1e-300)
+        error = float(np.max(np.abs(ours - value), initial=0.0)) / size
+        if not error <= worst[0]:  # NaN too
+            worst = (error, name)
+    return worst
 
 
 @dataclass
