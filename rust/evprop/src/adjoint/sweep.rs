@@ -357,6 +357,10 @@ impl<'a, T: Real> Sweep<'a, T> {
                 total += self.arrivals(q, i as u32, time, out).f64();
             }
         }
+        // An integral of V loses the drop at the reset as soon as the spike comes.
+        for source in &self.voltage[p].sources {
+            total += source.g[i] * source.weighting.at(time) * (c.theta - c.u_reset).f64();
+        }
         let total = T::of(total) - slope * lambda_v;
         self.dt[p][k] = total.f64();
         let vdot = (current - c.theta) * c.inv_mem;

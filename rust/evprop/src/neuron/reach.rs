@@ -29,7 +29,7 @@ pub struct Reach {
 impl Weighting {
     /// The weight at time `s`.
     #[inline(always)]
-    fn at(self, s: f64) -> f64 {
+    pub fn at(self, s: f64) -> f64 {
         match self {
             Self::Plain => 1.0,
             Self::Exponential { tau } => Real::exp_neg(-s / tau),
