@@ -252,9 +252,11 @@ fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, theta: T, kappa_max: T, i_ga
 }
 
 /// A state that started with current `i0 > 0` and at its end still rises below threshold did not cross: it is concave.
+/// Rising is asked for with a margin: after a long span both have decayed to nothing, and nothing is not above nothing.
 #[inline(always)]
 fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
-    (i0 > T::ZERO) & (end_i >= end_u) & (end_u <= theta)
+    let margin = T::ONE - T::of(32.0) * T::EPSILON;
+    (i0 > T::ZERO) & (end_i * margin > end_u) & (end_u <= theta)
 }
 
 vectorised! {
