@@ -139,6 +139,7 @@ def test_groups_have_rates_and_schedules_of_their_own():
         (Constant(), [1, 1, 1, 1]),
         (StepDecay(2, 0.5), [1, 1, 0.5, 0.5]),
         (ExponentialDecay(0.5), [1, 0.5, 0.25, 0.125]),
+        (ExponentialDecay(0.5, start=1), [1, 1, 0.5, 0.25]),
         (CosineDecay(2, final=0.2), [1, 0.6, 0.2, 0.2]),
     ],
 )

@@ -1,7 +1,7 @@
 """Learning-rate schedules: a factor on the learning rate as a function of training time.
 
     StepDecay         factor^floor(x / every)        DelGrad, fast & deep: 0.95 every 20 epochs
-    ExponentialDecay  factor^x                       Wunderlich & Pehle 2021: 0.95 every epoch
+    ExponentialDecay  factor^max(x - start, 0)       Wunderlich & Pehle 2021: 0.95 every epoch, start 1
     CosineDecay       final + (1 - final) (1 + cos(pi min(x / over, 1))) / 2   Loshchilov & Hutter 2017
 
 x is the number of finished epochs (``per="epoch"``, the default) or of finished optimiser steps
@@ -56,9 +56,10 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """factor^x."""
+    """factor^max(x - start, 0)."""
 
     factor: float
+    start: int = 0
     per: Per = "epoch"
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class ExponentialDecay:
 
     def __call__(self, step: int, epoch: int) -> float:
         """The factor now."""
-        return float(self.factor ** (epoch if self.per == "epoch" else step))
+        return float(self.factor ** max((epoch if self.per == "epoch" else step) - self.start, 0))
 
 
 @dataclass(frozen=True)
