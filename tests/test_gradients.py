@@ -177,7 +177,9 @@ def test_tonic_neurons_without_any_input() -> None:
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 1.0 + 1e-12, 1.0 + 1e-6, 1.4, 2.0, 4.0, 20.0])
 def test_any_ratio_of_the_time_constants(ratio: float) -> None:
-    assert_adjoint_matches_tangents(*recurrent("dendritic", ratio=ratio, seed=3), BOTH)
+    net, params, spikes, _ = recurrent("dendritic", ratio=ratio, seed=3)
+    record = assert_adjoint_matches_tangents(net, params, spikes, 14.0, BOTH)
+    assert record.spikes["h"].n_spikes > 10
 
 
 @pytest.mark.parametrize("readout", [Integral(None), WeightedIntegral(7.0, None)])
