@@ -9,7 +9,8 @@ It shares no code with the package under test and does not import it. The data's
     readouts.py    integral, weighted integral, maximum, final and sampled voltages of a Result, by quadrature
     ttfs.py        the published closed forms of a first spike (equal constants; a ratio of two)
     adapter.py     evprop's networks and spikes into this simulator's own (duck-typed, no import of evprop)
-    compare.py     many random networks through both simulators: the table of docs/results
+
+How a record is held against it: ../agreement.py; the table of 500 networks: benches/exactness.py.
 """
 
 from .adapter import doubled, from_network, sample_inputs
