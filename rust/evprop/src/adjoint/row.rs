@@ -43,27 +43,41 @@ impl<T: Real> RowScratch<T> {
             RowDelay::BySynapse(d) => self.s.extend(d.iter().map(|d| t + d.f64())),
             RowDelay::ByTarget(d) => self.s.extend((0..n).map(|k| t + d[row.target(k)].f64())),
         }
+        let mut felt = !voltage.sources.is_empty() || !voltage.kinks.is_empty();
+        for (k, &s) in self.s.iter().enumerate() {
+            let i = row.target(k);
+            nodes.seek(i, s);
+            felt |= nodes.lambda_v[i] != T::ZERO || nodes.lambda_i[i] != T::ZERO;
+        }
         self.weight.clear();
-        self.weight.resize(n, T::ZERO);
         self.time.clear();
-        self.time.resize(n, T::ZERO);
+        if !felt {
+            // After the last node of every target nothing is felt any more.
+            return T::ZERO;
+        }
         match row.targets {
             None => {
-                for (k, &s) in self.s.iter().enumerate() {
-                    nodes.seek(k, s);
+                let lanes = c.padded();
+                self.s.resize(lanes, t);
+                self.weight.resize(lanes, T::ZERO);
+                self.time.resize(lanes, T::ZERO);
+                let Nodes { time, lambda_v, lambda_i, .. } = nodes;
+                dense(simd, c, time, lambda_v, lambda_i, &self.s, &mut self.weight, &mut self.time);
+                self.weight.truncate(n);
+                self.time.truncate(n);
+                for (slope, &w) in self.time.iter_mut().zip(row.weight) {
+                    *slope *= w;
                 }
-                dense(simd, c, nodes, row.weight, &self.s, &mut self.weight, &mut self.time);
             }
             Some(targets) => {
                 for (k, (&target, &s)) in targets.iter().zip(&self.s).enumerate() {
                     let i = target as usize;
-                    nodes.seek(i, s);
                     let neuron = c.neuron(i);
                     let p = neuron.propagator(span::<T>(nodes.time[i], s));
                     let lambda_v = nodes.lambda_v[i] * p.mem;
                     let lambda_i = nodes.lambda_i[i] * p.syn + nodes.lambda_v[i] * p.kappa;
-                    self.weight[k] = lambda_i;
-                    self.time[k] = row.weight[k] * (lambda_i * neuron.inv_syn - lambda_v * neuron.inv_mem);
+                    self.weight.push(lambda_i);
+                    self.time.push(row.weight[k] * (lambda_i * neuron.inv_syn - lambda_v * neuron.inv_mem));
                 }
             }
         }
@@ -135,10 +149,19 @@ pub fn ordered_sum<T: Real>(values: &[T]) -> T {
 }
 
 vectorised! {
-    fn dense<T>(c: &Constants<T>, nodes: &Nodes<T>, weight: &[T], s: &[f64], gw: &mut [T], gs: &mut [T]) {
-        let n = weight.len();
-        let (s, gw, gs) = (&s[..n], &mut gw[..n], &mut gs[..n]);
-        let (time, lambda_v, lambda_i) = (&nodes.time[..n], &nodes.lambda_v[..n], &nodes.lambda_i[..n]);
+    /// lambda_i and the slope `lambda_i/tau_syn - lambda_v/tau_mem` of every lane at its `s`.
+    fn dense<T>(
+        c: &Constants<T>,
+        time: &[f64],
+        lambda_v: &[T],
+        lambda_i: &[T],
+        s: &[f64],
+        felt: &mut [T],
+        slope: &mut [T],
+    ) {
+        let n = felt.len();
+        let (s, time, lambda_v, lambda_i, slope) =
+            (&s[..n], &time[..n], &lambda_v[..n], &lambda_i[..n], &mut slope[..n]);
         let (inv_slow, rate, gain, lin) = (&c.inv_slow[..n], &c.rate[..n], &c.gain[..n], &c.lin[..n]);
         let (inv_mem, inv_syn, mem_slow) = (&c.inv_mem[..n], &c.inv_syn[..n], &c.mem_slow[..n]);
         for k in 0..n {
@@ -146,8 +169,8 @@ vectorised! {
             let p = propagator(d, inv_slow[k], rate[k], gain[k], lin[k], mem_slow[k] > T::ZERO);
             let v = lambda_v[k] * p.mem;
             let i = lambda_i[k] * p.syn + lambda_v[k] * p.kappa;
-            gw[k] = i;
-            gs[k] = weight[k] * (i * inv_syn[k] - v * inv_mem[k]);
+            felt[k] = i;
+            slope[k] = i * inv_syn[k] - v * inv_mem[k];
         }
     }
 }

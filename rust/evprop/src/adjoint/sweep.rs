@@ -391,6 +391,9 @@ impl<'a, T: Real> Sweep<'a, T> {
         let p = projection.post;
         let row = params.synapses(network, q).row(sender as usize);
         let total = self.row.run(simd, &constants[p], &mut self.nodes[p], &row, t, &mut self.voltage[p]);
+        if self.row.weight.is_empty() {
+            return total;
+        }
         let weights = self.own.as_mut().unwrap_or(out);
         let slot = &mut weights.slots[network.weight_slot(q)];
         if !slot.is_empty() {

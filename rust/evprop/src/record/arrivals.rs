@@ -1,6 +1,6 @@
 //! Arrivals at a population in one sample: which weights arrive when.
 use crate::math::Real;
-use crate::projection::Synapses;
+use crate::projection::{Connectivity, Synapses};
 use crate::spikes::Train;
 
 /// One projection with the spikes that its senders emitted in this sample.
@@ -56,57 +56,82 @@ pub fn rows<T: Real>(afferents: &[Afferent<'_, T>], duration: f64, out: &mut Vec
     }
 }
 
-/// Arrivals of neurons `first..first + n`, each neuron's own, by (time, projection, sender's spike order): CSR.
+/// Arrivals of neurons `first..first + n`, each neuron's own, by (time, projection, sender's spike order).
 #[derive(Debug, Clone, Default)]
 pub struct Sorted<T> {
-    /// Neuron `first + k` owns `offsets[k]..offsets[k + 1]`.
-    pub offsets: Vec<usize>,
-    /// The arrivals.
-    pub items: Vec<Arrival<T>>,
+    /// Neuron `first + k` has room from `k * room` on.
+    room: usize,
+    len: Vec<usize>,
+    items: Vec<Arrival<T>>,
     keys: Vec<(f64, u32)>,
-    unsorted: Vec<Arrival<T>>,
+    copy: Vec<Arrival<T>>,
 }
+
+/// Up to this many arrivals are sorted by insertion.
+const FEW: usize = 24;
 
 impl<T: Real> Sorted<T> {
     /// Gathers and sorts.
     pub fn fill(&mut self, afferents: &[Afferent<'_, T>], first: usize, n: usize, duration: f64) {
-        let inside = |target: usize| target >= first && target < first + n;
-        self.offsets.clear();
-        self.offsets.resize(n + 1, 0);
-        each_arrival(afferents, first, n, duration, |target, _| self.offsets[target - first + 1] += 1);
-        for k in 0..n {
-            self.offsets[k + 1] += self.offsets[k];
+        self.room = afferents.iter().map(|a| a.train.len()).sum();
+        if afferents.iter().any(|a| a.synapses.connectivity != &Connectivity::Dense) {
+            // Sparse rows fill only a part of that room: count.
+            self.len.clear();
+            self.len.resize(n, 0);
+            each_arrival(afferents, first, n, duration, |target, _| self.len[target - first] += 1);
+            self.room = self.len.iter().copied().max().unwrap_or(0);
         }
-        self.unsorted.clear();
-        self.unsorted.resize(self.offsets[n], Arrival { time: 0.0, weight: T::ZERO });
-        let mut next: Vec<usize> = self.offsets[..n].to_vec();
-        let unsorted = &mut self.unsorted;
+        self.len.clear();
+        self.len.resize(n, 0);
+        self.items.resize(n * self.room, Arrival { time: 0.0, weight: T::ZERO });
+        let Self { room, len, items, keys, copy } = self;
         each_arrival(afferents, first, n, duration, |target, arrival| {
-            debug_assert!(inside(target));
-            unsorted[next[target - first]] = arrival;
-            next[target - first] += 1;
+            let k = target - first;
+            items[k * *room + len[k]] = arrival;
+            len[k] += 1;
         });
-        self.items.clear();
-        for k in 0..n {
-            let own = &self.unsorted[self.offsets[k]..self.offsets[k + 1]];
+        for (k, &len) in len.iter().enumerate() {
+            let own = &mut items[k * *room..k * *room + len];
             if own.is_sorted_by(|a, b| a.time <= b.time) {
-                self.items.extend_from_slice(own);
                 continue;
             }
-            self.keys.clear();
-            self.keys.extend(own.iter().enumerate().map(|(at, a)| (a.time, at as u32)));
+            if len <= FEW {
+                insertion_sort(own);
+                continue;
+            }
+            keys.clear();
+            keys.extend(own.iter().enumerate().map(|(at, a)| (a.time, at as u32)));
             // Position breaks ties, so the order is stable.
-            self.keys.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            self.items.extend(self.keys.iter().map(|&(_, at)| own[at as usize]));
+            keys.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            copy.clear();
+            copy.extend_from_slice(own);
+            for (slot, &(_, at)) in own.iter_mut().zip(keys.iter()) {
+                *slot = copy[at as usize];
+            }
         }
     }
 
     /// The arrivals of neuron `first + k`.
+    #[inline(always)]
     pub fn of(&self, k: usize) -> &[Arrival<T>] {
-        &self.items[self.offsets[k]..self.offsets[k + 1]]
+        &self.items[k * self.room..k * self.room + self.len[k]]
     }
 }
 
+/// Stable, and quick for a few.
+fn insertion_sort<T: Real>(items: &mut [Arrival<T>]) {
+    for k in 1..items.len() {
+        let item = items[k];
+        let mut at = k;
+        while at > 0 && items[at - 1].time > item.time {
+            items[at] = items[at - 1];
+            at -= 1;
+        }
+        items[at] = item;
+    }
+}
+
+#[inline(always)]
 fn each_arrival<T: Real>(
     afferents: &[Afferent<'_, T>],
     first: usize,
