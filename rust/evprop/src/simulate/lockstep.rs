@@ -272,21 +272,8 @@ vectorised! {
         let (now, until, d) = step;
         let span = d * c.inv_mem[0];
         let State { u, i, scratch, .. } = state;
-        let n = u.len();
-        let (u, i) = (&mut u[..n], &mut i[..n]);
-        let (u0, i0, suspect) = (&mut scratch.u0[..n], &mut scratch.i0[..n], &mut scratch.suspect[..n]);
-        let (theta, kappa_max, gate) = (&c.theta[..n], &c.kappa_max[..n], &c.i_gate[..n]);
-        let mut any = 0u8;
-        for l in 0..n {
-            let (a, b) = (u[l], i[l]);
-            u0[l] = a;
-            i0[l] = b;
-            let s = u8::from(may_cross(a, b, span, theta[l], kappa_max[l], gate[l]));
-            suspect[l] = s;
-            any |= s;
-            u[l] = a * p.mem + b * p.kappa;
-            i[l] = b * p.syn;
-        }
+        let Scratch { u0, i0, suspect, .. } = scratch;
+        let any = pass_shared(p, span, &c.theta, &c.kappa_max, &c.i_gate, u, i, u0, i0, suspect);
         if any != 0 {
             scratch.open.clear();
             for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
@@ -294,7 +281,7 @@ vectorised! {
                     continue;
                 }
                 for l in block * LANES..(block + 1) * LANES {
-                    if suspect[l] != 0 && !settled(i0[l], u[l], i[l], theta[l]) {
+                    if suspect[l] != 0 && !settled(i0[l], u[l], i[l], c.theta[l]) {
                         scratch.open.push(Candidate { lane: l, start: now, end: until, u: u0[l], i: i0[l] });
                     }
                 }
@@ -329,30 +316,30 @@ vectorised! {
                 time[l] = release;
             }
         }
-        let (inv_slow, rate) = (&c.inv_slow[lanes.clone()], &c.rate[lanes.clone()]);
-        let (gain, lin) = (&c.gain[lanes.clone()], &c.lin[lanes.clone()]);
-        let (inv_mem, mem_slow) = (&c.inv_mem[lanes.clone()], &c.mem_slow[lanes.clone()]);
-        let (theta, kappa_max) = (&c.theta[lanes.clone()], &c.kappa_max[lanes.clone()]);
-        let gate = &c.i_gate[lanes];
-        let mut any = 0u8;
-        for l in 0..n {
-            let (a, b) = (u[l], i[l]);
-            u0[l] = a;
-            i0[l] = b;
-            let d = T::of(until[l] - time[l]);
-            free[l] = d;
-            let p = propagator(d, inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
-            let may = may_cross(a, b, d * inv_mem[l], theta[l], kappa_max[l], gate[l]) & (d > T::ZERO);
-            u[l] = a * p.mem + b * p.kappa;
-            i[l] = b * p.syn;
-            let s = u8::from(may & !settled(b, u[l], i[l], theta[l]));
-            suspect[l] = s;
-            any |= s;
+        for ((free, &until), &time) in free.iter_mut().zip(until).zip(time.iter()) {
+            *free = T::of(until - time);
         }
+        pass_each(
+            free,
+            &c.inv_slow[lanes.clone()],
+            &c.rate[lanes.clone()],
+            &c.gain[lanes.clone()],
+            &c.lin[lanes.clone()],
+            &c.mem_slow[lanes.clone()],
+            u,
+            i,
+            u0,
+            i0,
+        );
+        let (inv_mem, theta) = (&c.inv_mem[lanes.clone()], &c.theta[lanes.clone()]);
+        let any = test_each(free, inv_mem, theta, &c.kappa_max[lanes.clone()], &c.i_gate[lanes], u, i, u0, i0, suspect);
         if any != 0 {
             scratch.open.clear();
-            for l in 0..n {
-                if suspect[l] != 0 {
+            for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
+                if eight.iter().all(|&s| s == 0) {
+                    continue;
+                }
+                for l in (block * LANES..(block + 1) * LANES).filter(|&l| suspect[l] != 0) {
                     let candidate = Candidate { lane: l, start: time[l], end: until[l], u: u0[l], i: i0[l] };
                     scratch.open.push(candidate);
                 }
@@ -364,6 +351,98 @@ vectorised! {
         }
         Ok(())
     }
+}
+
+// The loops over lanes. Every column is an argument of its own: arguments do not alias, which the compiler must know to
+// use vectors.
+
+/// All lanes by one propagator, and whether any may have crossed.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn pass_shared<T: Real>(
+    p: Propagator<T>,
+    span: T,
+    theta: &[T],
+    kappa_max: &[T],
+    gate: &[T],
+    u: &mut [T],
+    i: &mut [T],
+    u0: &mut [T],
+    i0: &mut [T],
+    suspect: &mut [u8],
+) -> u8 {
+    let n = u.len();
+    let (theta, kappa_max, gate) = (&theta[..n], &kappa_max[..n], &gate[..n]);
+    let (i, u0, i0, suspect) = (&mut i[..n], &mut u0[..n], &mut i0[..n], &mut suspect[..n]);
+    let mut any = 0u8;
+    for l in 0..n {
+        let (a, b) = (u[l], i[l]);
+        let s = u8::from(may_cross(a, b, span, theta[l], kappa_max[l], gate[l]));
+        suspect[l] = s;
+        any |= s;
+        u0[l] = a;
+        i0[l] = b;
+        u[l] = a * p.mem + b * p.kappa;
+        i[l] = b * p.syn;
+    }
+    any
+}
+
+/// Each lane by its own span and time constants.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn pass_each<T: Real>(
+    d: &[T],
+    inv_slow: &[T],
+    rate: &[T],
+    gain: &[T],
+    lin: &[T],
+    mem_slow: &[T],
+    u: &mut [T],
+    i: &mut [T],
+    u0: &mut [T],
+    i0: &mut [T],
+) {
+    let n = u.len();
+    let (d, inv_slow, rate, gain) = (&d[..n], &inv_slow[..n], &rate[..n], &gain[..n]);
+    let (lin, mem_slow, i) = (&lin[..n], &mem_slow[..n], &mut i[..n]);
+    let (u0, i0) = (&mut u0[..n], &mut i0[..n]);
+    for l in 0..n {
+        let (a, b) = (u[l], i[l]);
+        let p = propagator(d[l], inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
+        u0[l] = a;
+        i0[l] = b;
+        u[l] = a * p.mem + b * p.kappa;
+        i[l] = b * p.syn;
+    }
+}
+
+/// Which lanes may have crossed on the way from `(u0, i0)` to `(u, i)`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn test_each<T: Real>(
+    d: &[T],
+    inv_mem: &[T],
+    theta: &[T],
+    kappa_max: &[T],
+    gate: &[T],
+    u: &[T],
+    i: &[T],
+    u0: &[T],
+    i0: &[T],
+    suspect: &mut [u8],
+) -> u8 {
+    let n = d.len();
+    let (inv_mem, theta, kappa_max, gate) = (&inv_mem[..n], &theta[..n], &kappa_max[..n], &gate[..n]);
+    let (u, i, u0, i0, suspect) = (&u[..n], &i[..n], &u0[..n], &i0[..n], &mut suspect[..n]);
+    let mut any = 0u8;
+    for l in 0..n {
+        let may = may_cross(u0[l], i0[l], d[l] * inv_mem[l], theta[l], kappa_max[l], gate[l]) & (d[l] > T::ZERO);
+        let s = u8::from(may & !settled(i0[l], u[l], i[l], theta[l]));
+        suspect[l] = s;
+        any |= s;
+    }
+    any
 }
 
 /// Finds the spikes of the candidates in `scratch.open`, resets them, and leaves their states at the ends of their spans.
