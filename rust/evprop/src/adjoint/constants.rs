@@ -108,7 +108,9 @@ impl<T: Real> Lives<'_, T> {
                     tau.0 += gv * u * kernels::decay_dtau(d, tm);
                     bias += gv * kernels::rise(d, tm);
                 }
-                tau.1 += gi * i0 * kernels::decay_dtau(d, ts);
+                if gi != 0.0 {
+                    tau.1 += gi * i0 * kernels::decay_dtau(d, ts);
+                }
             }
             if span.held {
                 continue;

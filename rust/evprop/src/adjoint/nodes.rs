@@ -5,6 +5,7 @@
 //! arrival at `s` looks up the first node strictly after `s` and decays from there; arrivals never change lambda.
 use crate::math::Real;
 use crate::neuron::Constants;
+use crate::neuron::constants::LANES;
 
 /// What kind of instant a node is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,6 +112,24 @@ impl<T: Real> Nodes<T> {
             return;
         }
         self.seek_far(i, s);
+    }
+
+    /// [`Self::seek`] for the neurons `0..s.len()`, each at its own time; returns whether any lambda is not 0 there.
+    #[inline(always)]
+    pub fn seek_all(&mut self, s: &[f64]) -> bool {
+        let mut felt = false;
+        for first in (0..s.len()).step_by(LANES) {
+            let lanes = first..(first + LANES).min(s.len());
+            let astray = |l: usize| !((self.previous[l] <= s[l]) & (s[l] < self.time[l]));
+            if lanes.clone().fold(false, |any, l| any | astray(l)) {
+                for l in lanes.clone() {
+                    self.seek(l, s[l]);
+                }
+            }
+            let (v, i) = (&self.lambda_v[lanes.clone()], &self.lambda_i[lanes]);
+            felt |= v.iter().zip(i).fold(false, |any, (&v, &i)| any | (v != T::ZERO) | (i != T::ZERO));
+        }
+        felt
     }
 
     #[inline(never)]

@@ -44,10 +44,15 @@ impl<T: Real> RowScratch<T> {
             RowDelay::ByTarget(d) => self.s.extend((0..n).map(|k| t + d[row.target(k)].f64())),
         }
         let mut felt = !voltage.sources.is_empty() || !voltage.kinks.is_empty();
-        for (k, &s) in self.s.iter().enumerate() {
-            let i = row.target(k);
-            nodes.seek(i, s);
-            felt |= nodes.lambda_v[i] != T::ZERO || nodes.lambda_i[i] != T::ZERO;
+        match row.targets {
+            None => felt |= nodes.seek_all(&self.s),
+            Some(targets) => {
+                for (&target, &s) in targets.iter().zip(&self.s) {
+                    let i = target as usize;
+                    nodes.seek(i, s);
+                    felt |= nodes.lambda_v[i] != T::ZERO || nodes.lambda_i[i] != T::ZERO;
+                }
+            }
         }
         self.weight.clear();
         self.time.clear();

@@ -16,9 +16,34 @@ use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
 use crate::projection::DelayKind;
 use crate::record::Record;
-use crate::record::sample::afferents;
+use crate::record::sample::{afferents, releases};
 use crate::record::spans::Spans;
 use crate::spikes::{SpikeBatch, Train};
+
+/// What happens to a neuron between its spikes, as far as its lambda is concerned.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    /// A readout looks at V.
+    Voltage(Jump),
+    /// V is released after spike number `spike`.
+    Release {
+        /// When, ms.
+        time: f64,
+        /// Whose.
+        neuron: usize,
+        /// Which spike of the sample it follows.
+        spike: usize,
+    },
+}
+
+impl Look {
+    fn time(self) -> f64 {
+        match self {
+            Self::Voltage(jump) => jump.time,
+            Self::Release { time, .. } => time,
+        }
+    }
+}
 
 /// What all workers share.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +79,10 @@ pub struct Sweep<'a, T> {
     row: RowScratch<T>,
     /// Weight gradients of this sample alone, where `max_dw_norm` looks at them.
     own: Option<Gradients<T>>,
-    jumps: Vec<(usize, Jump)>,
+    /// What happens between spikes, ascending.
+    looks: Vec<(usize, Look)>,
+    /// lambda_v at the release after each spike, by population (only where V is held for a while).
+    released: Vec<Vec<T>>,
 }
 
 impl<'a, T: Real> Sweep<'a, T> {
@@ -79,7 +107,8 @@ impl<'a, T: Real> Sweep<'a, T> {
             capacity: Vec::new(),
             row: RowScratch::default(),
             own,
-            jumps: Vec::new(),
+            looks: Vec::new(),
+            released: vec![Vec::new(); n],
         }
     }
 
@@ -196,9 +225,11 @@ impl<'a, T: Real> Sweep<'a, T> {
         if needs_spans {
             self.spans[p].fill(c, train, &own.current[range], release, record.duration);
         }
+        // Only an integral looks at V up to the trial's end; otherwise nothing is felt after a neuron's last node.
+        let ends = !voltage.sources.is_empty();
         self.capacity.clear();
-        self.capacity.resize(c.n, 1);
-        let per_spike = if c.refractory { 2 } else { 1 };
+        self.capacity.resize(c.n, u32::from(ends));
+        let per_spike = if c.holds { 2 } else { 1 };
         for &unit in train.units {
             self.capacity[unit as usize] += per_spike;
         }
@@ -206,18 +237,20 @@ impl<'a, T: Real> Sweep<'a, T> {
             self.capacity[jump.neuron] += 1;
         }
         self.nodes[p].reset(c, &self.capacity);
-        let nothing = Node {
-            time: record.duration,
-            lambda_v: T::ZERO,
-            lambda_i: T::ZERO,
-            direct_v: T::ZERO,
-            direct_i: T::ZERO,
-            free: true,
-            ends_span: true,
-        };
-        for i in 0..c.n {
-            let held = c.refractory && self.spans[p].of(i).last().is_some_and(|span| span.held);
-            self.nodes[p].push(i, Node { free: !held, ..nothing });
+        if ends {
+            for i in 0..c.n {
+                let held = c.refractory && self.spans[p].of(i).last().is_some_and(|span| span.held);
+                let end = Node {
+                    time: record.duration,
+                    lambda_v: T::ZERO,
+                    lambda_i: T::ZERO,
+                    direct_v: T::ZERO,
+                    direct_i: T::ZERO,
+                    free: !held,
+                    ends_span: true,
+                };
+                self.nodes[p].push(i, end);
+            }
         }
         if let Some(slot) = network.constant_slot(p, "v_th") {
             for &(i, g) in &voltage.thresholds {
@@ -239,14 +272,25 @@ impl<'a, T: Real> Sweep<'a, T> {
         }
     }
 
-    /// The component's own spikes and the readouts' looks at voltages, latest first.
+    /// The component's own spikes, the releases after them, and the readouts' looks at voltages, latest first.
     fn own_spikes(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {
-        let mut jumps = std::mem::take(&mut self.jumps);
-        jumps.clear();
+        let Shared { constants, record, .. } = self.shared;
+        let mut looks = std::mem::take(&mut self.looks);
+        looks.clear();
         for &p in &component.populations {
-            jumps.extend(self.voltage[p].jumps.iter().map(|&jump| (p, jump)));
+            looks.extend(self.voltage[p].jumps.iter().map(|&jump| (p, Look::Voltage(jump))));
+            if constants[p].holds {
+                self.released[p].clear();
+                self.released[p].resize(trains[p].len(), T::ZERO);
+                for (spike, (neuron, time)) in releases(&constants[p], trains[p]).into_iter().enumerate() {
+                    let held = constants[p].neuron(neuron as usize).t_ref > 0.0;
+                    if held && time < record.duration {
+                        looks.push((p, Look::Release { time, neuron: neuron as usize, spike }));
+                    }
+                }
+            }
         }
-        jumps.sort_by(|a, b| a.1.time.total_cmp(&b.1.time));
+        looks.sort_by(|a, b| a.1.time().total_cmp(&b.1.time()));
         let mut left: Vec<(usize, usize)> = component.populations.iter().map(|&p| (p, trains[p].len())).collect();
         loop {
             let latest = left
@@ -256,16 +300,16 @@ impl<'a, T: Real> Sweep<'a, T> {
             let Some((p, count)) = latest else { break };
             *count -= 1;
             let (p, k) = (*p, *count);
-            while let Some(&(q, jump)) = jumps.last().filter(|(_, jump)| jump.time > trains[p].times[k]) {
-                self.look(q, jump, out);
-                jumps.pop();
+            while let Some(&(q, look)) = looks.last().filter(|(_, look)| look.time() > trains[p].times[k]) {
+                self.look(q, look, out);
+                looks.pop();
             }
             self.spike(component, p, b, k, trains[p], out);
         }
-        while let Some((q, jump)) = jumps.pop() {
-            self.look(q, jump, out);
+        while let Some((q, look)) = looks.pop() {
+            self.look(q, look, out);
         }
-        self.jumps = jumps;
+        self.looks = looks;
     }
 
     /// lambda of neuron `i` at `t`, which lies before all its nodes so far.
@@ -273,6 +317,9 @@ impl<'a, T: Real> Sweep<'a, T> {
         let c = self.shared.constants[p].neuron(i);
         let nodes = &mut self.nodes[p];
         let head = nodes.first(i);
+        if !head.free && head.lambda_v == T::ZERO && head.lambda_i == T::ZERO {
+            return (T::ZERO, T::ZERO);
+        }
         let d = head.time - t;
         let flow = c.propagator(span::<T>(head.time, t));
         let mut lambda_v = head.lambda_v * flow.mem;
@@ -290,8 +337,28 @@ impl<'a, T: Real> Sweep<'a, T> {
         (lambda_v, lambda_i)
     }
 
+    fn look(&mut self, p: usize, look: Look, out: &mut Gradients<T>) {
+        match look {
+            Look::Voltage(jump) => self.voltage_seen(p, jump, out),
+            Look::Release { time, neuron, spike } => {
+                let (lambda_v, lambda_i) = self.at_head(p, neuron, time);
+                self.released[p][spike] = lambda_v;
+                let node = Node {
+                    time,
+                    lambda_v: T::ZERO,
+                    lambda_i,
+                    direct_v: T::ZERO,
+                    direct_i: lambda_i,
+                    free: false,
+                    ends_span: true,
+                };
+                self.nodes[p].push(neuron, node);
+            }
+        }
+    }
+
     /// A readout looks at V.
-    fn look(&mut self, p: usize, jump: Jump, out: &mut Gradients<T>) {
+    fn voltage_seen(&mut self, p: usize, jump: Jump, out: &mut Gradients<T>) {
         let network = self.shared.network;
         let (i, g) = (jump.neuron, T::of(jump.g));
         let slot = |constant| network.constant_slot(p, constant);
@@ -326,30 +393,14 @@ impl<'a, T: Real> Sweep<'a, T> {
         let own = &record.populations[p];
         let at = own.range(b).start + k;
         let current = own.current[at];
-        // Just after the spike (or the release): lambda and the slope of V.
-        let (lambda_v, lambda_i, slope) = if c.t_ref > 0.0 {
-            let release = time + c.t_ref;
-            if release < record.duration {
-                let (lambda_v, lambda_i) = self.at_head(p, i, release);
-                let node = Node {
-                    time: release,
-                    lambda_v: T::ZERO,
-                    lambda_i,
-                    direct_v: T::ZERO,
-                    direct_i: lambda_i,
-                    free: false,
-                    ends_span: true,
-                };
-                self.nodes[p].push(i, node);
-                let held = (-(T::of(c.t_ref) * c.inv_syn)).exp_neg();
-                (lambda_v, lambda_i * held, (own.release[at] - c.u_reset) * c.inv_mem)
-            } else {
-                (T::ZERO, T::ZERO, T::ZERO)
-            }
-        } else {
-            let (lambda_v, lambda_i) = self.at_head(p, i, time);
-            (lambda_v, lambda_i, (current - c.u_reset) * c.inv_mem)
-        };
+        // Just after the spike, where V is held after its release: lambda and the slope of V.
+        let (mut lambda_v, lambda_i) = self.at_head(p, i, time);
+        let mut slope = (current - c.u_reset) * c.inv_mem;
+        if c.t_ref > 0.0 {
+            let released = time + c.t_ref < record.duration;
+            lambda_v = if released { self.released[p][k] } else { T::ZERO };
+            slope = if released { (own.release[at] - c.u_reset) * c.inv_mem } else { T::ZERO };
+        }
         let mut total = self.dt[p][k];
         for q in 0..network.projections().len() {
             let projection = &network.projections()[q];
