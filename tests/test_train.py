@@ -119,7 +119,7 @@ def test_a_run_is_reproducible_whatever_the_threads(data):
 @pytest.mark.parametrize("batches", [1, 3, 5, 9, 14])
 def test_resume_gives_the_same_bits(data, tmp_path, batches):
     """A crash after some batch, at the end of an epoch (5 batches) or within one; then the same call again."""
-    best, twin_best = KeepBest(), KeepBest()
+    best, twin_best = KeepBest(window=2), KeepBest(window=2)
     bumping = lambda: WeightBumping({"hidden": 0.9, "output": 0.2})  # noqa: E731
     net, whole = network()
     wanted = run(data, whole, net, callbacks=(best, bumping()))
@@ -136,7 +136,9 @@ def test_resume_gives_the_same_bits(data, tmp_path, batches):
     same_slot = Callback()
     same_slot.name = "Other"
     with pytest.raises(RuntimeError, match="crash"):
-        run(data, params, net, callbacks=(KeepBest(), bumping(), Save(checkpoint, seconds=0.0), crash))
+        run(
+            data, params, net, callbacks=(KeepBest(window=2), bumping(), Save(checkpoint, seconds=0.0), crash)
+        )
     _, params = network()
     history = run(
         data,
@@ -211,6 +213,13 @@ def test_keep_best_keeps_the_best_epoch(data):
     assert best.epoch == 1 + scores.index(max(scores))
     seen = evaluate(net, best.params, data[1], LOSS, duration=60.0)
     assert seen.loss == history["val_loss"][best.epoch - 1]
+    smooth = KeepBest(window=3)
+    _, again = network()
+    run(data, again, net, epochs=5, callbacks=(smooth,))
+    means = [history["val_accuracy"][k - 2 : k + 1].mean() for k in range(2, 5)]
+    assert means[smooth.epoch - 3] == pytest.approx(max(means))
+    with pytest.raises(ConfigError, match="window"):
+        KeepBest(window=0)
     with pytest.raises(ConfigError, match="validation"):
         fit(
             net,

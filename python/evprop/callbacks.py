@@ -102,9 +102,17 @@ class KeepBest(Callback):
 
     The best accuracy wins; among equals the smaller loss, then the earlier epoch. After training: ``epoch``
     (counted from 1) and ``params`` (copies), None before the first epoch.
+
+    Args:
+        window: compare means over this many epochs up to the one in question. An accuracy on 1,000 samples has a
+            standard error of some 0.4 %, so the single best epoch is often an early and lucky one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, window: int = 1) -> None:
+        if window < 1:
+            raise ConfigError(f"KeepBest: window is {window}; it must be at least 1 epoch.")
+        self.window = window
+        self._recent: list[list[float]] = []
         self.epoch: int | None = None
         self.params: dict[str, Array] | None = None
         self._score = (-math.inf, -math.inf)
@@ -114,19 +122,26 @@ class KeepBest(Callback):
             raise ConfigError("KeepBest chooses on the validation set: give fit(validation=...).")
 
     def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
-        score = (row["val_accuracy"] if not math.isnan(row["val_accuracy"]) else 0.0, -row["val_loss"])
-        if score > self._score:
+        accuracy = 0.0 if math.isnan(row["val_accuracy"]) else row["val_accuracy"]
+        self._recent = [*self._recent, [accuracy, -row["val_loss"]]][-self.window :]
+        # rounded, so that windows with the same number of right answers are equal
+        score = (
+            round(sum(a for a, _ in self._recent) / len(self._recent), 12),
+            sum(b for _, b in self._recent),
+        )
+        if score > self._score and (len(self._recent) == self.window or run.epoch == run.epochs):
             self._score = score
             self.epoch = run.epoch
             self.params = {name: array.copy() for name, array in run.params.items()}
 
     def state(self) -> dict[str, Any]:
         kept = {f"params.{name}": array for name, array in (self.params or {}).items()}
-        return {"epoch": self.epoch, "score": list(self._score), **kept}
+        return {"epoch": self.epoch, "score": list(self._score), "recent": self._recent, **kept}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.epoch = state["epoch"]
         self._score = (state["score"][0], state["score"][1])
+        self._recent = [list(pair) for pair in state["recent"]]
         kept = {k.removeprefix("params."): np.array(v) for k, v in state.items() if k.startswith("params.")}
         self.params = kept or None
 
