@@ -266,7 +266,7 @@ def draw(experiment: Experiment, params: dict[str, Array], history: History, fol
     try:
         figures = {
             "weights-and-delays": plot.histograms(experiment.net, experiment.init(), params),
-            "raster": plot.raster(record, title=f"a test sample of class {test.labels[0]}"),
+            "raster": plot.raster(record, title=f"a test sample of class {_class_name(test, 0)}"),
         }
         if len(history):
             figures["learning-curves"] = plot.learning_curves(history)
@@ -292,6 +292,11 @@ def draw(experiment: Experiment, params: dict[str, Array], history: History, fol
         figure.savefig(path)
         written.append(path)
     return written
+
+
+def _class_name(data: Dataset, sample: int) -> str:
+    label = int(data.labels[sample])
+    return data.class_names[label] if data.class_names else str(label)
 
 
 def new_folder(root: Path, name: str) -> Path:

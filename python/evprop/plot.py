@@ -72,7 +72,7 @@ def learning_curves(rows: Iterable[Mapping[str, Any]]) -> Figure:
     for k, name in enumerate(log[-1]["spikes_per_neuron"]):
         counts = [_number(row["spikes_per_neuron"].get(name)) for row in log]
         right.plot(epochs, counts, color=CLASS_COLOURS[k % len(CLASS_COLOURS)], label=name, lw=1.2)
-    right.set(xlabel="epoch", ylabel="spikes per neuron and sample", title="Activity")
+    right.set(xlabel="epoch", ylabel="spikes per neuron", title="Activity")
     right.set_ylim(bottom=0.0)
     if right.lines:
         right.legend(frameon=False)
@@ -95,14 +95,14 @@ def raster(record: Record, sample: int = 0, *, title: str = "") -> Figure:
         axes.eventplot(
             [times[units == unit] for unit in range(size)],
             colors=CLASS_COLOURS[k % len(CLASS_COLOURS)],
-            linelengths=0.85,
+            linelengths=max(0.85, size / 45),
             linewidths=1.3,
         )
         axes.set_ylim(-0.7, size - 0.3)
         axes.set_ylabel(name)
         axes.set_yticks(range(size) if size <= 6 else (0, size - 1))
         _bare(axes)
-    panels[-1].set(xlabel="time [ms]", xlim=(0.0, record.duration))
+    panels[-1].set(xlabel="time [ms]", xlim=(-0.01 * record.duration, record.duration))
     if title:
         panels[0].set_title(title)
     return figure
