@@ -61,6 +61,19 @@ def num_threads() -> int:
     return _core.num_threads()
 
 
+def _threads_from_environment() -> None:
+    import os
+
+    given = os.environ.get("EVPROP_NUM_THREADS", "").strip()
+    if given:
+        if not given.isdecimal() or int(given) < 1:
+            raise errors.ConfigError(f"EVPROP_NUM_THREADS is {given!r}; it must be an integer >= 1, or unset.")
+        set_num_threads(int(given))
+
+
+_threads_from_environment()
+
+
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         from importlib import import_module

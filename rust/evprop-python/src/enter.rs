@@ -1,5 +1,4 @@
 //! The one door through the GIL.
-use std::panic::resume_unwind;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,40 +11,43 @@ use crate::errors::raise;
 /// How often a call looks for Ctrl-C.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-/// Runs `work` without the GIL, on a thread of its own, while this one looks for signals (Python handles them on its
-/// main thread only); on Ctrl-C, `work` is asked to stop through its flag.
+/// Runs `work` without the GIL, on another thread, while this one looks for signals (Python handles them on its main
+/// thread only); on Ctrl-C, `work` is asked to stop through its flag.
 pub fn enter<R: Send>(py: Python<'_>, work: impl FnOnce(&CancelFlag) -> evprop::Result<R> + Send) -> PyResult<R> {
     let cancel = CancelFlag::new();
     let done = (Mutex::new(false), Condvar::new());
-    let (result, signal) = py.detach(|| {
-        std::thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                // Also told when `work` panics.
-                let _told = Tell(&done);
-                work(&cancel)
-            });
-            let mut signal = None;
-            let mut finished = done.0.lock().unwrap_or_else(PoisonError::into_inner);
-            while !*finished {
-                let waited = done.1.wait_timeout(finished, LOOK_UP).unwrap_or_else(PoisonError::into_inner);
-                finished = waited.0;
-                if !*finished && waited.1.timed_out() && signal.is_none() {
-                    drop(finished);
-                    if let Err(raised) = Python::attach(|py| py.check_signals()) {
-                        cancel.cancel();
-                        signal = Some(raised);
-                    }
-                    finished = done.0.lock().unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-            drop(finished);
-            (worker.join().unwrap_or_else(|panic| resume_unwind(panic)), signal)
-        })
+    let mut signal = None;
+    let result = py.detach(|| {
+        let work = || {
+            // Also told when `work` panics.
+            let _told = Tell(&done);
+            work(&cancel)
+        };
+        parallel::aside(work, || signal = wait(&done, &cancel))
     });
     match signal {
         Some(raised) => Err(raised),
-        None => result.map_err(|e| raise(py, &e)),
+        None => result.flatten().map_err(|e| raise(py, &e)),
     }
+}
+
+/// Waits until it is done, looking for signals; the first exception that one raises stops the work and is returned.
+fn wait(done: &(Mutex<bool>, Condvar), cancel: &CancelFlag) -> Option<PyErr> {
+    let mut signal = None;
+    let mut finished = done.0.lock().unwrap_or_else(PoisonError::into_inner);
+    while !*finished {
+        let waited = done.1.wait_timeout(finished, LOOK_UP).unwrap_or_else(PoisonError::into_inner);
+        finished = waited.0;
+        if !*finished && waited.1.timed_out() && signal.is_none() {
+            drop(finished);
+            if let Err(raised) = Python::attach(|py| py.check_signals()) {
+                cancel.cancel();
+                signal = Some(raised);
+            }
+            finished = done.0.lock().unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+    signal
 }
 
 struct Tell<'a>(&'a (Mutex<bool>, Condvar));

@@ -8,8 +8,9 @@
 use crate::error::{Error, Result};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 /// A batch is cut into at most this many chunks.
 const MAX_CHUNKS: usize = 64;
@@ -80,12 +81,14 @@ fn cores() -> usize {
 struct Slot {
     process: u32,
     pool: Mutex<Option<(usize, Arc<ThreadPool>)>>,
+    /// One thread that runs calls while their callers wait for something else.
+    runner: Mutex<Option<ThreadPool>>,
     child: OnceLock<Box<Slot>>,
 }
 
 impl Slot {
     fn new(process: u32) -> Self {
-        Self { process, pool: Mutex::new(None), child: OnceLock::new() }
+        Self { process, pool: Mutex::new(None), runner: Mutex::new(None), child: OnceLock::new() }
     }
 
     /// The slot of this process.
@@ -121,6 +124,41 @@ impl Slot {
             }
         }
     }
+}
+
+/// Runs `work` on another thread and `meanwhile` on this one, and returns when both are done.
+///
+/// The thread is kept for the next call (to start one costs as much as a small batch); while it is busy with another
+/// caller's work, a new one is started.
+///
+/// # Errors
+/// [`Error::Argument`] if the thread can't be started.
+pub fn aside<R: Send>(work: impl FnOnce() -> R + Send, meanwhile: impl FnOnce()) -> Result<R> {
+    let free = match Slot::own().runner.try_lock() {
+        Ok(free) => Some(free),
+        // A panic in an earlier call went to its caller; the thread is sound.
+        Err(TryLockError::Poisoned(free)) => Some(free.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    };
+    let Some(mut free) = free else {
+        return Ok(std::thread::scope(|scope| {
+            let worker = scope.spawn(work);
+            meanwhile();
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+        }));
+    };
+    if free.is_none() {
+        let runner = ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "evprop-runner".into()).build();
+        *free = Some(runner.map_err(|why| Error::Argument(format!("cannot start a thread ({why})")))?);
+    }
+    let mut result = None;
+    if let Some(runner) = &*free {
+        runner.in_place_scope(|scope| {
+            scope.spawn(|_| result = Some(work()));
+            meanwhile();
+        });
+    }
+    result.ok_or_else(|| Error::Argument("the thread ended without a result".into()))
 }
 
 /// Locks, whether or not a thread panicked before: that panic is on its way to the caller by itself.

@@ -25,6 +25,19 @@ pub struct PopulationRecord<T> {
 }
 
 impl<T: Real> PopulationRecord<T> {
+    /// No spikes yet, and room for some.
+    pub fn with_room(samples: usize, spikes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(samples + 1);
+        offsets.push(0);
+        Self {
+            offsets,
+            times: Vec::with_capacity(spikes),
+            units: Vec::with_capacity(spikes),
+            current: Vec::with_capacity(spikes),
+            release: Vec::new(),
+        }
+    }
+
     /// Where sample `b` lies.
     pub fn range(&self, b: usize) -> std::ops::Range<usize> {
         self.offsets[b] as usize..self.offsets[b + 1] as usize

@@ -120,8 +120,9 @@ pub fn assemble<T: Real>(
     requests: &[ReadoutRequest],
     chunks: Vec<Chunk<T>>,
 ) -> Record<T> {
-    let mut populations =
-        vec![PopulationRecord { offsets: vec![0], ..Default::default() }; network.populations().len()];
+    let spikes = |p: usize| chunks.iter().map(|chunk| chunk.populations[p].times.len()).sum();
+    let mut populations: Vec<_> =
+        (0..network.populations().len()).map(|p| PopulationRecord::with_room(batch, spikes(p))).collect();
     let mut readouts = vec![ReadoutValues::default(); requests.len()];
     for chunk in chunks {
         for (all, part) in populations.iter_mut().zip(chunk.populations) {

@@ -29,6 +29,8 @@ pub struct Player<'a, T> {
     spans: Spans<T>,
     sorted: Sorted<T>,
     scratch: Vec<Vec<Spike<T>>>,
+    /// Spikes of the last chunk, by population: room for those of the next.
+    expected: Vec<usize>,
 }
 
 impl<'a, T: Real> Player<'a, T> {
@@ -53,14 +55,15 @@ impl<'a, T: Real> Player<'a, T> {
             spans: Spans::default(),
             sorted: Sorted::default(),
             scratch: vec![Vec::new(); network.populations().len()],
+            expected: vec![0; network.populations().len()],
         }
     }
 
     /// Plays the samples of `range`.
     pub fn play(&mut self, inputs: &[SpikeBatch<'_>], range: std::ops::Range<usize>) -> Result<Chunk<T>> {
-        let empty = PopulationRecord { offsets: vec![0], ..Default::default() };
+        let room = |&n: &usize| PopulationRecord::with_room(range.len(), n + n / 4);
         let mut chunk = Chunk {
-            populations: vec![empty; self.network.populations().len()],
+            populations: self.expected.iter().map(room).collect(),
             readouts: vec![ReadoutValues::default(); self.requests.len()],
         };
         let first = range.start;
@@ -69,6 +72,9 @@ impl<'a, T: Real> Player<'a, T> {
                 self.component(component, inputs, sample, sample - first, &mut chunk)?;
             }
             self.readouts(inputs, sample, sample - first, &mut chunk);
+        }
+        for (expected, population) in self.expected.iter_mut().zip(&chunk.populations) {
+            *expected = population.times.len();
         }
         Ok(chunk)
     }
