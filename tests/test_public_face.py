@@ -168,3 +168,21 @@ def test_the_whole_way() -> None:
     n_hidden = len(record.spikes["hidden"].times)
     general = evprop.backward(record, spike_times={"hidden": np.ones(n_hidden)})
     assert np.abs(general["input_hidden.delay"]).max() > 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"), [("1", "1"), ("3", "3"), ("zero", "EVPROP_NUM_THREADS is 'zero'")]
+)
+def test_threads_from_the_environment(given: str, answer: str) -> None:
+    import os
+    import subprocess
+    import sys
+
+    run = subprocess.run(
+        [sys.executable, "-c", "import evprop; print(evprop.num_threads())"],
+        env=os.environ | {"EVPROP_NUM_THREADS": given},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer in run.stdout + run.stderr

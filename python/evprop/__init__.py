@@ -67,7 +67,9 @@ def _threads_from_environment() -> None:
     given = os.environ.get("EVPROP_NUM_THREADS", "").strip()
     if given:
         if not given.isdecimal() or int(given) < 1:
-            raise errors.ConfigError(f"EVPROP_NUM_THREADS is {given!r}; it must be an integer >= 1, or unset.")
+            raise errors.ConfigError(
+                f"EVPROP_NUM_THREADS is {given!r}; it must be an integer >= 1, or unset."
+            )
         set_num_threads(int(given))
 
 

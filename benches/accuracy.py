@@ -1,0 +1,82 @@
+"""Accuracy of a shipped experiment over seeds, as a Markdown table.
+
+    python benches/accuracy.py yin-yang-wunderlich-pehle              # seeds 0 to 9
+    python benches/accuracy.py yin-yang --seeds 0:5 --threads 2
+    python benches/accuracy.py yin-yang --seeds 7:8 --set optimiser.lr=0.003
+
+Each row is one run of `evprop train TASK --seed SEED`: first parameters and order of the samples come from the seed. An
+epoch is chosen on the validation set where the experiment asks for it ([callbacks.KeepBest]); the test set is looked
+at after training only. Rows are printed as they are done; accuracies do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import evprop
+from evprop.config import load_config
+from evprop.experiment import Result, train_experiment
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", help="a shipped experiment or a .toml file")
+    parser.add_argument("--seeds", default="0:10", help="FIRST:END, the end not included")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
+    given = parser.parse_args()
+    first, end = (int(part) for part in given.seeds.split(":"))
+    evprop.set_num_threads(given.threads)
+
+    rows: list[list[float]] = []
+    for seed in range(first, end):
+        started = time.process_time()
+        with tempfile.TemporaryDirectory() as folder:
+            result = train_experiment(
+                load_config(given.task, [*given.changes, f"seed={seed}"]),
+                Path(folder),
+                pictures=False,
+                progress=False,
+            )
+        if not rows:
+            print_head(result)
+        rows.append(figures(result, time.process_time() - started))
+        print_row(str(seed), rows[-1])
+    print_row("mean", np.mean(rows, axis=0))
+    print_row("std", np.std(rows, axis=0))
+
+
+def print_head(result: Result) -> None:
+    names = ["seed", "test, last epoch (%)"]
+    if result.best is not None:
+        names += ["epoch chosen", "its validation (%)", "its test (%)"]
+    names += ["training (s)", "CPU, all (s)"]
+    print(f"| {' | '.join(names)} |\n|{'---:|' * len(names)}", flush=True)
+
+
+def figures(result: Result, cpu: float) -> list[float]:
+    row = [100 * result.last.accuracy]
+    if result.best is not None and result.best_epoch is not None:
+        chosen = result.history.rows[result.best_epoch - 1]
+        row += [result.best_epoch, 100 * chosen["val_accuracy"], 100 * result.best.accuracy]
+    return [*row, result.seconds, cpu]
+
+
+def print_row(name: str, row: Sequence[float]) -> None:
+    formats = ["{:.2f}", "{:.0f}", "{:.2f}", "{:.2f}", "{:.1f}", "{:.1f}"]
+    if len(row) == 3:
+        formats = ["{:.2f}", "{:.1f}", "{:.1f}"]
+    cells = [form.format(value) for form, value in zip(formats, row, strict=True)]
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
