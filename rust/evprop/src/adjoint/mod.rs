@@ -14,6 +14,7 @@
 //!
 //! (Wunderlich & Pehle 2021, whose lambda are -1/tau_mem and -1/tau_syn times these; delays: Meszaros, Knight &
 //! Nowotny 2025; Goeltz et al. 2025.) The adjoint knows only the record, never which simulator made it.
+pub mod abreast;
 pub mod constants;
 pub mod gradients;
 pub mod nodes;

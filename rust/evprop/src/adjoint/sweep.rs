@@ -3,6 +3,7 @@
 //! Components are taken receivers first. Within one, the populations' own spikes are played in exactly the reverse
 //! order; each leaves a node from which lambda is known further back. Arrivals from outside only read lambda, so they
 //! come afterwards, row by row.
+use super::abreast::Abreast;
 use super::constants::{Lives, Wanted};
 use super::gradients::Gradients;
 use super::nodes::{Node, Nodes};
@@ -22,7 +23,7 @@ use crate::spikes::{SpikeBatch, Train};
 
 /// What happens to a neuron between its spikes, as far as its lambda is concerned.
 #[derive(Debug, Clone, Copy)]
-enum Look {
+pub(super) enum Look {
     /// A readout looks at V.
     Voltage(Jump),
     /// V is released after spike number `spike`.
@@ -37,7 +38,7 @@ enum Look {
 }
 
 impl Look {
-    fn time(self) -> f64 {
+    pub(super) fn time(self) -> f64 {
         match self {
             Self::Voltage(jump) => jump.time,
             Self::Release { time, .. } => time,
@@ -69,18 +70,19 @@ pub struct Shared<'a, T> {
 /// Reusable storage of one worker.
 #[derive(Debug)]
 pub struct Sweep<'a, T> {
-    shared: Shared<'a, T>,
+    pub(super) shared: Shared<'a, T>,
     /// `dL/dt` of every spike of the sample, by population.
-    dt: Vec<Vec<f64>>,
-    nodes: Vec<Nodes<T>>,
+    pub(super) dt: Vec<Vec<f64>>,
+    pub(super) nodes: Vec<Nodes<T>>,
     spans: Vec<Spans<T>>,
-    voltage: Vec<VoltageCotangents>,
+    pub(super) voltage: Vec<VoltageCotangents>,
     capacity: Vec<u32>,
     row: RowScratch<T>,
     /// Weight gradients of this sample alone, where `max_dw_norm` looks at them.
-    own: Option<Gradients<T>>,
+    pub(super) own: Option<Gradients<T>>,
     /// What happens between spikes, ascending.
-    looks: Vec<(usize, Look)>,
+    pub(super) looks: Vec<(usize, Look)>,
+    pub(super) abreast: Abreast<T>,
     /// lambda_v at the release after each spike, by population (only where V is held for a while).
     released: Vec<Vec<T>>,
 }
@@ -108,6 +110,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             row: RowScratch::default(),
             own,
             looks: Vec::new(),
+            abreast: Abreast::default(),
             released: vec![Vec::new(); n],
         }
     }
@@ -169,31 +172,19 @@ impl<'a, T: Real> Sweep<'a, T> {
         for &p in &component.populations {
             self.prepare(p, b, trains[p], out);
         }
-        self.own_spikes(component, b, trains, out);
-        for &p in &component.populations {
-            for &q in network.incoming(p) {
-                let pre = network.projections()[q].pre;
-                if component.populations.contains(&pre) {
-                    continue;
-                }
-                let input = network.populations()[pre].kind == Kind::Input;
-                let asked = request.wrt[network.weight_slot(q)]
-                    || network.delay_slot(q).is_some_and(|slot| request.wrt[slot])
-                    || request.input_times
-                    || !input;
-                if asked {
-                    for k in (0..trains[pre].len()).rev() {
-                        let felt = self.arrivals(q, trains[pre].units[k], trains[pre].times[k], out);
-                        self.dt[pre][k] += felt.f64();
-                    }
-                }
-            }
-            if let Some(slot) = network.constant_slot(p, "v_init").filter(|&slot| request.wrt[slot]) {
+        if self.rows_fit(component, trains) {
+            self.play_rows(component, b, trains, out);
+        } else {
+            self.own_spikes(component, b, trains, out);
+            self.outside_arrivals(component, trains, out);
+            for &p in &component.populations {
                 for i in 0..constants[p].n {
                     let (lambda_v, _) = self.at_head(p, i, 0.0);
-                    out.add(slot, i, lambda_v);
+                    self.initial(p, i, lambda_v, out);
                 }
             }
+        }
+        for &p in &component.populations {
             let wanted = Wanted::new(network, request.wrt, p);
             if wanted.any() {
                 let afferents = afferents(network, params, p, trains);
@@ -207,6 +198,39 @@ impl<'a, T: Real> Sweep<'a, T> {
                 };
                 lives.gradients(wanted, out);
             }
+        }
+    }
+
+    /// Whether the arrivals of projection `q` from outside the component matter to anyone.
+    pub(super) fn asked(&self, q: usize) -> bool {
+        let Shared { network, request, .. } = self.shared;
+        request.wrt[network.weight_slot(q)]
+            || network.delay_slot(q).is_some_and(|slot| request.wrt[slot])
+            || request.input_times
+            || network.populations()[network.projections()[q].pre].kind != Kind::Input
+    }
+
+    /// Arrivals from outside only read lambda, which is known by now.
+    fn outside_arrivals(&mut self, component: &Component, trains: &[Train<'a>], out: &mut Gradients<T>) {
+        let network = self.shared.network;
+        for &p in &component.populations {
+            for &q in network.incoming(p) {
+                let pre = network.projections()[q].pre;
+                if component.populations.contains(&pre) || !self.asked(q) {
+                    continue;
+                }
+                for k in (0..trains[pre].len()).rev() {
+                    let felt = self.arrivals(q, trains[pre].units[k], trains[pre].times[k], out);
+                    self.dt[pre][k] += felt.f64();
+                }
+            }
+        }
+    }
+
+    /// lambda_v of neuron `i` at the trial's start.
+    pub(super) fn initial(&self, p: usize, i: usize, lambda_v: T, out: &mut Gradients<T>) {
+        if let Some(slot) = self.shared.network.constant_slot(p, "v_init") {
+            out.add(slot, i, lambda_v);
         }
     }
 
@@ -274,23 +298,7 @@ impl<'a, T: Real> Sweep<'a, T> {
 
     /// The component's own spikes, the releases after them, and the readouts' looks at voltages, latest first.
     fn own_spikes(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {
-        let Shared { constants, record, .. } = self.shared;
-        let mut looks = std::mem::take(&mut self.looks);
-        looks.clear();
-        for &p in &component.populations {
-            looks.extend(self.voltage[p].jumps.iter().map(|&jump| (p, Look::Voltage(jump))));
-            if constants[p].holds {
-                self.released[p].clear();
-                self.released[p].resize(trains[p].len(), T::ZERO);
-                for (spike, (neuron, time)) in releases(&constants[p], trains[p]).into_iter().enumerate() {
-                    let held = constants[p].neuron(neuron as usize).t_ref > 0.0;
-                    if held && time < record.duration {
-                        looks.push((p, Look::Release { time, neuron: neuron as usize, spike }));
-                    }
-                }
-            }
-        }
-        looks.sort_by(|a, b| a.1.time().total_cmp(&b.1.time()));
+        let mut looks = self.sorted_looks(component, trains);
         let mut left: Vec<(usize, usize)> = component.populations.iter().map(|&p| (p, trains[p].len())).collect();
         loop {
             let latest = left
@@ -310,6 +318,28 @@ impl<'a, T: Real> Sweep<'a, T> {
             self.look(q, look, out);
         }
         self.looks = looks;
+    }
+
+    /// Releases and the readouts' looks at voltages, ascending.
+    pub(super) fn sorted_looks(&mut self, component: &Component, trains: &[Train<'a>]) -> Vec<(usize, Look)> {
+        let Shared { constants, record, .. } = self.shared;
+        let mut looks = std::mem::take(&mut self.looks);
+        looks.clear();
+        for &p in &component.populations {
+            looks.extend(self.voltage[p].jumps.iter().map(|&jump| (p, Look::Voltage(jump))));
+            if constants[p].holds {
+                self.released[p].clear();
+                self.released[p].resize(trains[p].len(), T::ZERO);
+                for (spike, (neuron, time)) in releases(&constants[p], trains[p]).into_iter().enumerate() {
+                    let held = constants[p].neuron(neuron as usize).t_ref > 0.0;
+                    if held && time < record.duration {
+                        looks.push((p, Look::Release { time, neuron: neuron as usize, spike }));
+                    }
+                }
+            }
+        }
+        looks.sort_by(|a, b| a.1.time().total_cmp(&b.1.time()));
+        looks
     }
 
     /// lambda of neuron `i` at `t`, which lies before all its nodes so far.
@@ -339,7 +369,10 @@ impl<'a, T: Real> Sweep<'a, T> {
 
     fn look(&mut self, p: usize, look: Look, out: &mut Gradients<T>) {
         match look {
-            Look::Voltage(jump) => self.voltage_seen(p, jump, out),
+            Look::Voltage(jump) => {
+                let head = self.at_head(p, jump.neuron, jump.time);
+                self.voltage_seen(p, jump, head, out);
+            }
             Look::Release { time, neuron, spike } => {
                 let (lambda_v, lambda_i) = self.at_head(p, neuron, time);
                 self.released[p][spike] = lambda_v;
@@ -357,8 +390,14 @@ impl<'a, T: Real> Sweep<'a, T> {
         }
     }
 
-    /// A readout looks at V.
-    fn voltage_seen(&mut self, p: usize, jump: Jump, out: &mut Gradients<T>) {
+    /// A readout looks at V; the node that this leaves, unless a constant alone is seen.
+    pub(super) fn voltage_seen(
+        &mut self,
+        p: usize,
+        jump: Jump,
+        (lambda_v, lambda_i): (T, T),
+        out: &mut Gradients<T>,
+    ) -> Option<Node<T>> {
         let network = self.shared.network;
         let (i, g) = (jump.neuron, T::of(jump.g));
         let slot = |constant| network.constant_slot(p, constant);
@@ -371,7 +410,6 @@ impl<'a, T: Real> Sweep<'a, T> {
                 out.add(slot, i, g);
             }
         } else {
-            let (lambda_v, lambda_i) = self.at_head(p, i, jump.time);
             let node = Node {
                 time: jump.time,
                 lambda_v: lambda_v + g,
@@ -382,19 +420,43 @@ impl<'a, T: Real> Sweep<'a, T> {
                 ends_span: false,
             };
             self.nodes[p].push(i, node);
+            return Some(node);
         }
+        None
     }
 
     /// Spike `k` of population `p`.
     fn spike(&mut self, component: &Component, p: usize, b: usize, k: usize, train: Train<'_>, out: &mut Gradients<T>) {
+        let network = self.shared.network;
+        let (time, i) = (train.times[k], train.units[k] as usize);
+        for q in 0..network.projections().len() {
+            let projection = &network.projections()[q];
+            if projection.pre == p && component.populations.contains(&projection.post) {
+                self.dt[p][k] += self.arrivals(q, i as u32, time, out).f64();
+            }
+        }
+        let head = self.at_head(p, i, time);
+        let node = self.settle(p, b, k, train, head, out);
+        self.nodes[p].push(i, node);
+    }
+
+    /// Spike `k` of population `p`, all of whose arrivals are in `dt`, from lambda just after it: the node that it leaves.
+    pub(super) fn settle(
+        &mut self,
+        p: usize,
+        b: usize,
+        k: usize,
+        train: Train<'_>,
+        (mut lambda_v, lambda_i): (T, T),
+        out: &mut Gradients<T>,
+    ) -> Node<T> {
         let Shared { network, constants, record, request, .. } = self.shared;
         let (time, i) = (train.times[k], train.units[k] as usize);
         let c = *constants[p].neuron(i);
         let own = &record.populations[p];
         let at = own.range(b).start + k;
         let current = own.current[at];
-        // Just after the spike, where V is held after its release: lambda and the slope of V.
-        let (mut lambda_v, lambda_i) = self.at_head(p, i, time);
+        // Where V is held, what counts is lambda and the slope of V at its release.
         let mut slope = (current - c.u_reset) * c.inv_mem;
         if c.t_ref > 0.0 {
             let released = time + c.t_ref < record.duration;
@@ -402,12 +464,6 @@ impl<'a, T: Real> Sweep<'a, T> {
             slope = if released { (own.release[at] - c.u_reset) * c.inv_mem } else { T::ZERO };
         }
         let mut total = self.dt[p][k];
-        for q in 0..network.projections().len() {
-            let projection = &network.projections()[q];
-            if projection.pre == p && component.populations.contains(&projection.post) {
-                total += self.arrivals(q, i as u32, time, out).f64();
-            }
-        }
         // An integral of V loses the drop at the reset as soon as the spike comes.
         for source in &self.voltage[p].sources {
             total += source.g[i] * source.weighting.at(time) * (c.theta - c.u_reset).f64();
@@ -430,9 +486,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 out.add(slot, i, value);
             }
         }
-        let node =
-            Node { time, lambda_v: -push, lambda_i, direct_v: -push, direct_i: lambda_i, free: true, ends_span: true };
-        self.nodes[p].push(i, node);
+        Node { time, lambda_v: -push, lambda_i, direct_v: -push, direct_i: lambda_i, free: true, ends_span: true }
     }
 
     /// All arrivals of one spike through projection `q`; returns what they add to the sender's `dL/dt`.

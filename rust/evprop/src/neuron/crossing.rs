@@ -7,7 +7,7 @@
 //! `i` without another exponential: `u' = (i - u)/tau_mem`, `i' = -i/tau_syn`, and so on), which converges with the
 //! fourth power of the error also where the crossing nearly grazes; a step that leaves the bracket is replaced by
 //! bisection. The last step is taken without looking again once the terms it leaves out are below the last bit.
-use super::constants::{Constants, LANES};
+use super::constants::{Constants, LANES, Neuron};
 use super::flow::{peak_time, propagator};
 use crate::math::Real;
 
@@ -215,6 +215,42 @@ impl<T: Real> Crossings<T> {
         self.solve(c, &[start]);
         (!self.hits.is_empty()).then(|| (self.s[0], self.at[0]))
     }
+}
+
+/// The first upward crossing of one neuron within `(0, d]` from the state `(u, i)`, given the state at its end: time from
+/// the start and current there. The same iteration as [`Crossings::solve`] for a neuron that comes alone.
+#[inline(always)]
+pub fn first_crossing<T: Real>(c: &Neuron<T>, (u, i): (T, T), d: T, (end_u, end_i): (T, T)) -> Option<(T, T)> {
+    let rising = (i > T::ZERO) & (i > u);
+    if !((rising | (c.theta <= T::ZERO)) & (d > T::ZERO)) {
+        return None;
+    }
+    // Still rising at the end: the maximum does not lie within.
+    let peak = if rising && end_i <= end_u { c.time_to_peak(u, i).filter(|&peak| peak < d) } else { None };
+    let (end, top) = match peak {
+        None => (d, end_u),
+        Some(peak) => {
+            let p = c.propagator(peak);
+            (peak, u * p.mem + i * p.kappa)
+        }
+    };
+    if top <= c.theta {
+        return None;
+    }
+    let (theta, inv_mem, inv_syn) = ([c.theta], [c.inv_mem], [c.inv_syn]);
+    let (mut lo, mut hi, mut s, mut at, mut open) = ([T::ZERO], [end], [T::ZERO], [i], [T::ONE]);
+    let mut state = (u, i);
+    for _round in 0..100 {
+        step_lanes(
+            1, &[state.0], &[state.1], &theta, &inv_mem, &inv_syn, &mut lo, &mut hi, &mut s, &mut at, &mut open,
+        );
+        if open[0] == T::ZERO {
+            break;
+        }
+        let p = c.propagator(s[0]);
+        state = (u * p.mem + i * p.kappa, i * p.syn);
+    }
+    Some((s[0], at[0]))
 }
 
 // The loops over lanes: selections instead of branches, a mask is a number, and every column an argument of its own

@@ -3,6 +3,7 @@
 //! Populations are played component by component, senders first: a feed-forward population in [`lockstep`], one that
 //! hears itself [`eventwise`]. Order at one instant: all threshold crossings, then all arrivals (projections as listed,
 //! senders by time and unit). An arrival at the trial's end or later has no effect.
+pub mod abreast;
 pub mod eventwise;
 pub mod lockstep;
 pub mod queue;

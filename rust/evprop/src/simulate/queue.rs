@@ -62,6 +62,11 @@ impl Queue {
         self.heap.peek().map_or(f64::INFINITY, |p| p.time)
     }
 
+    /// The next arrival, left where it is.
+    pub fn next(&self) -> Option<Pending> {
+        self.heap.peek().copied()
+    }
+
     /// Takes the next arrival.
     pub fn pop(&mut self) -> Option<Pending> {
         self.heap.pop()

@@ -1,4 +1,5 @@
 //! One worker's player: samples in, a chunk of the record out.
+use super::abreast::{self, Abreast};
 use super::eventwise::{Eventwise, Inlet, Member, Source};
 use super::lockstep::Lockstep;
 use super::readout::View;
@@ -25,6 +26,7 @@ pub struct Player<'a, T> {
     settings: &'a Settings,
     cancel: &'a CancelFlag,
     lockstep: Lockstep<T>,
+    abreast: Abreast<T>,
     eventwise: Eventwise<T>,
     spans: Spans<T>,
     sorted: Sorted<T>,
@@ -51,6 +53,7 @@ impl<'a, T: Real> Player<'a, T> {
             settings,
             cancel,
             lockstep: Lockstep::default(),
+            abreast: Abreast::default(),
             eventwise: Eventwise::default(),
             spans: Spans::default(),
             sorted: Sorted::default(),
@@ -105,7 +108,7 @@ impl<'a, T: Real> Player<'a, T> {
                 self.scratch[p].clear();
             }
             if component.recurrent || self.settings.eventwise_only {
-                self.play_eventwise(component, &trains, sample)?;
+                self.play_recurrent(component, &trains, sample)?;
             } else {
                 let p = component.populations[0];
                 let afferents = afferents(network, params, p, &trains);
@@ -135,7 +138,7 @@ impl<'a, T: Real> Player<'a, T> {
         Ok(())
     }
 
-    fn play_eventwise(&mut self, component: &Component, trains: &[Train<'_>], sample: usize) -> Result<()> {
+    fn play_recurrent(&mut self, component: &Component, trains: &[Train<'_>], sample: usize) -> Result<()> {
         let (network, params) = (self.network, self.params);
         let populations = &component.populations;
         let member = |p: usize| populations.iter().position(|&m| m == p);
@@ -154,7 +157,11 @@ impl<'a, T: Real> Player<'a, T> {
             inlets.push(Inlet { member: to, source, synapses: params.synapses(network, q) });
         }
         let mut out: Vec<_> = populations.iter().map(|&p| std::mem::take(&mut self.scratch[p])).collect();
-        let result = self.eventwise.run(&members, &inlets, &limits, &mut out);
+        let result = if !self.settings.eventwise_only && abreast::fits(&inlets) {
+            self.abreast.run(self.settings.simd, &members, &inlets, &limits, &mut out)
+        } else {
+            self.eventwise.run(&members, &inlets, &limits, &mut out)
+        };
         for (&p, spikes) in populations.iter().zip(out) {
             self.scratch[p] = spikes;
         }

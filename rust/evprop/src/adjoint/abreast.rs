@@ -1,0 +1,348 @@
+//! Backwards where arrivals come in rows (no or axonal delays): lambda of all neurons flows back side by side, from event
+//! to event, and each row of weight gradients takes one addition a synapse.
+//!
+//! ```text
+//! lambda_i := lambda_i E_s + lambda_v kappa (+ sources)      lambda_v := lambda_v E_m (+ sources)
+//! dL/dw += lambda_i          dL/ds = sum_w w (lambda_i/tau_syn - lambda_v/tau_mem)
+//! ```
+//!
+//! Events are met in exactly the reverse of the forward order: at one instant arrivals, then spikes, then looks of a
+//! readout. Nodes are still left at spikes and looks where the gradients of constants ask for them.
+use super::gradients::Gradients;
+use super::sources::Source;
+use super::sweep::{Look, Shared, Sweep};
+use crate::math::{Real, Simd};
+use crate::network::{Component, Kind};
+use crate::neuron::Constants;
+use crate::neuron::flow::{Propagator, propagator};
+use crate::projection::{DelayKind, RowDelay};
+use crate::spikes::Train;
+use crate::vectorised;
+
+/// lambda of one population at one instant.
+#[derive(Debug, Clone, Default)]
+pub struct Bank<T> {
+    v: Vec<T>,
+    i: Vec<T>,
+}
+
+/// A row of weights that arrived.
+#[derive(Debug, Clone, Copy)]
+struct RowEvent {
+    time: f64,
+    projection: u32,
+    sender: u32,
+    /// Which spike of the sender's train it was.
+    spike: u32,
+}
+
+/// Reusable storage.
+#[derive(Debug, Default)]
+pub struct Abreast<T> {
+    /// By population.
+    banks: Vec<Bank<T>>,
+    rows: Vec<RowEvent>,
+    now: f64,
+    /// Some lambda or source of the component is not 0.
+    felt: bool,
+}
+
+impl<'a, T: Real> Sweep<'a, T> {
+    /// Whether the component's arrivals can be played in rows here, and whether that pays: a row costs a pass over all
+    /// neurons, and so does a spike.
+    pub(super) fn rows_fit(&self, component: &Component, trains: &[Train<'a>]) -> bool {
+        let network = self.shared.network;
+        let (mut arrivals, mut spikes, mut neurons) = (0, 0, 0);
+        for &p in &component.populations {
+            let c = &self.shared.constants[p];
+            let voltage = &self.voltage[p];
+            let sources = !voltage.sources.is_empty();
+            if c.holds || !voltage.kinks.is_empty() || (sources && (c.refractory || !c.homogeneous)) {
+                return false;
+            }
+            for &q in network.incoming(p) {
+                if !network.projections()[q].delay.keeps_order() {
+                    return false;
+                }
+                arrivals += trains[network.projections()[q].pre].len();
+            }
+            spikes += trains[p].len();
+            neurons += c.n;
+        }
+        neurons >= 16 && arrivals >= spikes
+    }
+
+    /// Plays the component backwards in rows; `prepare` has been called for its populations.
+    pub(super) fn play_rows(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {
+        let mut play = std::mem::take(&mut self.abreast);
+        self.start_rows(&mut play, component, trains);
+        let mut looks = self.sorted_looks(component, trains);
+        let mut rows = std::mem::take(&mut play.rows);
+        let mut left: Vec<(usize, usize)> = component.populations.iter().map(|&p| (p, trains[p].len())).collect();
+        loop {
+            let row = rows.last().map_or(f64::NEG_INFINITY, |row| row.time);
+            let look = looks.last().map_or(f64::NEG_INFINITY, |(_, look)| look.time());
+            let latest = left.iter_mut().filter(|(_, count)| *count > 0);
+            let latest = latest.max_by(|a, b| trains[a.0].times[a.1 - 1].total_cmp(&trains[b.0].times[b.1 - 1]));
+            let spike = latest.as_ref().map_or(f64::NEG_INFINITY, |(p, count)| trains[*p].times[*count - 1]);
+            if row >= spike && row >= look {
+                let Some(row) = rows.pop() else { break };
+                self.row(&mut play, component, row, out);
+            } else if let Some((p, count)) = latest.filter(|_| spike >= look) {
+                *count -= 1;
+                let (p, k) = (*p, *count);
+                self.flow_back(&mut play, component, spike);
+                let i = trains[p].units[k] as usize;
+                let bank = &mut play.banks[p];
+                let node = self.settle(p, b, k, trains[p], (bank.v[i], bank.i[i]), out);
+                bank.v[i] = node.lambda_v;
+                bank.i[i] = node.lambda_i;
+                play.felt |= node.lambda_v != T::ZERO;
+                self.nodes[p].push(i, node);
+            } else if let Some((p, look)) = looks.pop() {
+                self.flow_back(&mut play, component, look.time());
+                if let Look::Voltage(jump) = look {
+                    let bank = &mut play.banks[p];
+                    let at = (bank.v[jump.neuron], bank.i[jump.neuron]);
+                    if let Some(node) = self.voltage_seen(p, jump, at, out) {
+                        bank.v[jump.neuron] = node.lambda_v;
+                        play.felt = true;
+                    }
+                }
+            }
+        }
+        self.flow_back(&mut play, component, 0.0);
+        for &p in &component.populations {
+            for (i, &lambda_v) in play.banks[p].v.iter().enumerate() {
+                self.initial(p, i, lambda_v, out);
+            }
+        }
+        play.rows = rows;
+        self.looks = looks;
+        self.abreast = play;
+    }
+
+    /// lambda is 0 at the trial's end; the rows that matter, ascending.
+    fn start_rows(&self, play: &mut Abreast<T>, component: &Component, trains: &[Train<'a>]) {
+        let Shared { network, params, constants, record, .. } = self.shared;
+        play.banks.resize_with(network.populations().len(), Bank::default);
+        play.now = record.duration;
+        play.felt = false;
+        play.rows.clear();
+        for &p in &component.populations {
+            let Bank { v, i } = &mut play.banks[p];
+            for column in [v, i] {
+                column.clear();
+                column.resize(constants[p].n, T::ZERO);
+            }
+            play.felt |= !self.voltage[p].sources.is_empty();
+            for &q in network.incoming(p) {
+                let pre = network.projections()[q].pre;
+                if !self.asked(q) && !component.populations.contains(&pre) {
+                    continue;
+                }
+                let synapses = params.synapses(network, q);
+                for (k, (&t, &sender)) in trains[pre].times.iter().zip(trains[pre].units).enumerate() {
+                    let RowDelay::Shared(delay) = synapses.row(sender as usize).delay else {
+                        unreachable!("only rows that keep their order are played here")
+                    };
+                    let time = t + delay.f64();
+                    if time < record.duration {
+                        play.rows.push(RowEvent { time, projection: q as u32, sender, spike: k as u32 });
+                    }
+                }
+            }
+        }
+        play.rows.sort_by(|a, b| a.time.total_cmp(&b.time));
+    }
+
+    /// All lambda of the component back to `time`.
+    fn flow_back(&self, play: &mut Abreast<T>, component: &Component, time: f64) {
+        let d = play.now - time;
+        play.now = time;
+        if !play.felt || d <= 0.0 {
+            return;
+        }
+        for &p in &component.populations {
+            let c = &self.shared.constants[p];
+            let Bank { v, i } = &mut play.banks[p];
+            flow(self.shared.simd, c, T::of(d), v, i, &mut []);
+            add_sources(c, &self.voltage[p].sources, time, d, v, i);
+        }
+    }
+
+    /// One row of arrivals.
+    fn row(&mut self, play: &mut Abreast<T>, component: &Component, event: RowEvent, out: &mut Gradients<T>) {
+        let RowEvent { time, projection: q, sender, spike } = event;
+        let Shared { network, params, constants, simd, request, .. } = self.shared;
+        let (q, projection) = (q as usize, &network.projections()[q as usize]);
+        if !play.felt {
+            return;
+        }
+        let (p, pre) = (projection.post, projection.pre);
+        let row = params.synapses(network, q).row(sender as usize);
+        let weights = self.own.as_mut().unwrap_or(out);
+        let slot = &mut weights.slots[network.weight_slot(q)];
+        let gradient = if slot.is_empty() { &mut [][..] } else { &mut slot[row.start..row.start + row.weight.len()] };
+        let d = play.now - time;
+        let fused = row.targets.is_none() && d > 0.0 && self.voltage[p].sources.is_empty();
+        if d > 0.0 {
+            play.now = time;
+            for &other in &component.populations {
+                let c = &constants[other];
+                let Bank { v, i } = &mut play.banks[other];
+                let sums = if fused && other == p { &mut *gradient } else { &mut [] };
+                flow(simd, c, T::of(d), v, i, sums);
+                add_sources(c, &self.voltage[other].sources, time, d, v, i);
+            }
+        }
+        let Bank { v, i } = &play.banks[p];
+        if !fused {
+            match row.targets {
+                None => {
+                    for (g, &felt) in gradient.iter_mut().zip(i) {
+                        *g += felt;
+                    }
+                }
+                Some(targets) => {
+                    for (g, &target) in gradient.iter_mut().zip(targets) {
+                        *g += i[target as usize];
+                    }
+                }
+            }
+        }
+        let delay = network.delay_slot(q).filter(|&slot| projection.delay == DelayKind::Axonal && request.wrt[slot]);
+        let timed = network.populations()[pre].kind != Kind::Input || request.input_times;
+        if delay.is_none() && !timed {
+            return;
+        }
+        let c = &constants[p];
+        let total = match row.targets {
+            None => slopes(simd, c, row.weight, v, i),
+            Some(targets) => {
+                let slope = |(&w, &target): (&T, &u32)| {
+                    let l = target as usize;
+                    w * (i[l] * c.inv_syn[l] - v[l] * c.inv_mem[l])
+                };
+                row.weight.iter().zip(targets).map(slope).fold(T::ZERO, |sum, x| sum + x)
+            }
+        };
+        if let Some(slot) = delay {
+            out.slots[slot][sender as usize] += total;
+        }
+        self.dt[pre][spike as usize] += total.f64();
+    }
+}
+
+/// What integrals of V add over `[s, s + d]`, all neurons alike.
+fn add_sources<T: Real>(c: &Constants<T>, sources: &[Source], s: f64, d: f64, v: &mut [T], i: &mut [T]) {
+    for source in sources {
+        let reach = source.weighting.reach(c.neuron(0), s, d);
+        for ((v, i), &g) in v.iter_mut().zip(i.iter_mut()).zip(&source.g) {
+            *v += T::of(g * reach.u);
+            *i += T::of(g * reach.i);
+        }
+    }
+}
+
+/// lambda back over span `d`; `sums`, if not empty, takes lambda_i of each neuron in.
+#[inline(always)]
+fn flow<T: Real>(simd: Simd, c: &Constants<T>, d: T, v: &mut [T], i: &mut [T], sums: &mut [T]) {
+    if !c.homogeneous {
+        flow_each(simd, d, c, v, i, sums);
+    } else if sums.is_empty() {
+        flow_shared(simd, c.neuron(0).propagator(d), v, i);
+    } else {
+        flow_shared_into(simd, c.neuron(0).propagator(d), v, i, sums);
+    }
+}
+
+vectorised! {
+    fn flow_shared<T>(p: Propagator<T>, v: &mut [T], i: &mut [T]) {
+        let n = v.len();
+        let i = &mut i[..n];
+        for l in 0..n {
+            i[l] = i[l] * p.syn + v[l] * p.kappa;
+            v[l] *= p.mem;
+        }
+    }
+}
+
+vectorised! {
+    fn flow_shared_into<T>(p: Propagator<T>, v: &mut [T], i: &mut [T], sums: &mut [T]) {
+        shared_into(p, v, i, sums);
+    }
+}
+
+#[inline(always)]
+fn shared_into<T: Real>(p: Propagator<T>, v: &mut [T], i: &mut [T], sums: &mut [T]) {
+    let n = v.len();
+    let (i, sums) = (&mut i[..n], &mut sums[..n]);
+    for l in 0..n {
+        let felt = i[l] * p.syn + v[l] * p.kappa;
+        i[l] = felt;
+        v[l] *= p.mem;
+        sums[l] += felt;
+    }
+}
+
+vectorised! {
+    fn flow_each<T>(d: T, c: &Constants<T>, v: &mut [T], i: &mut [T], sums: &mut [T]) {
+        each(d, &c.inv_slow, &c.rate, &c.gain, &c.lin, &c.mem_slow, v, i);
+        for (sum, &felt) in sums.iter_mut().zip(i.iter()) {
+            *sum += felt;
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn each<T: Real>(
+    d: T,
+    inv_slow: &[T],
+    rate: &[T],
+    gain: &[T],
+    lin: &[T],
+    mem_slow: &[T],
+    v: &mut [T],
+    i: &mut [T],
+) {
+    let n = v.len();
+    let (inv_slow, rate, gain, lin) = (&inv_slow[..n], &rate[..n], &gain[..n], &lin[..n]);
+    let (mem_slow, i) = (&mem_slow[..n], &mut i[..n]);
+    for l in 0..n {
+        let p = propagator(d, inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
+        i[l] = i[l] * p.syn + v[l] * p.kappa;
+        v[l] *= p.mem;
+    }
+}
+
+/// Lanes of the sum in [`slopes`].
+const SUMS: usize = 32;
+
+vectorised! {
+    /// `sum w (lambda_i/tau_syn - lambda_v/tau_mem)`, in an order that does not depend on the vector width.
+    fn slopes<T>(c: &Constants<T>, w: &[T], v: &[T], i: &[T]) -> T {
+        let n = w.len();
+        let (v, i, inv_syn, inv_mem) = (&v[..n], &i[..n], &c.inv_syn[..n], &c.inv_mem[..n]);
+        let mut sums = [T::ZERO; SUMS];
+        let whole = n - n % SUMS;
+        for first in (0..whole).step_by(SUMS) {
+            for (l, sum) in sums.iter_mut().enumerate() {
+                let k = first + l;
+                *sum += w[k] * (i[k] * inv_syn[k] - v[k] * inv_mem[k]);
+            }
+        }
+        for k in whole..n {
+            sums[k - whole] += w[k] * (i[k] * inv_syn[k] - v[k] * inv_mem[k]);
+        }
+        let mut width = SUMS;
+        while width > 1 {
+            width /= 2;
+            for l in 0..width {
+                sums[l] += sums[l + width];
+            }
+        }
+        sums[0]
+    }
+}

@@ -1,0 +1,501 @@
+//! Components whose arrivals come in rows (no or axonal delays): all neurons advance side by side, from event to event.
+//!
+//! An event is a row of weights that arrives, or a release from refractoriness. One pass over the neurons takes them
+//! all from event to event with one propagator, tests that none of them can have crossed on the way, and adds the row:
+//!
+//! ```text
+//! u1 = u0 E_m + i0 kappa        i1 = i0 E_s + w        suspect: u0 + d/tau_mem (i0^+ - u0)^+ > theta
+//! ```
+//!
+//! The test is sufficient for any sign of current and bias: `u' = (i - u)/tau_mem` only falls while `u` rises, and a
+//! negative current only rises towards 0. A pass reads one pair of columns and writes another, so nothing is undone
+//! where a suspect does cross: the earliest crossing becomes an event of its own, and the pass is made again up to
+//! there. Order at one instant: all crossings, then all arrivals.
+use super::eventwise::{Inlet, Member, Source};
+use super::queue::{Pending, Queue};
+use super::{Limits, Spike};
+use crate::error::Result;
+use crate::math::{Real, Simd};
+use crate::neuron::Constants;
+use crate::neuron::crossing::first_crossing;
+use crate::neuron::flow::{Propagator, propagator};
+use crate::projection::{Row, RowDelay, Synapses};
+use crate::record::arrivals::{Afferent, RowArrival, rows};
+use crate::vectorised;
+
+/// State of one member, as columns over its neurons.
+#[derive(Debug, Clone, Default)]
+struct Bank<T> {
+    u: Vec<T>,
+    i: Vec<T>,
+    /// Where a pass writes.
+    next_u: Vec<T>,
+    next_i: Vec<T>,
+    /// `theta` lowered by a margin for rounding; infinite while V is held.
+    guard: Vec<T>,
+    /// Neurons whose V is held for a while.
+    held: Vec<u32>,
+    /// By block: whether the last pass left a suspect there.
+    flags: Vec<bool>,
+}
+
+/// A neuron that is released from refractoriness.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Release {
+    time: f64,
+    member: usize,
+    unit: u32,
+}
+
+/// A neuron that crosses.
+#[derive(Debug, Clone, Copy)]
+struct Fired<T> {
+    time: f64,
+    member: usize,
+    unit: u32,
+    /// Its synaptic current then.
+    current: T,
+}
+
+/// Reusable storage.
+#[derive(Debug, Clone, Default)]
+pub struct Abreast<T> {
+    banks: Vec<Bank<T>>,
+    outside: Vec<RowArrival>,
+    inside: Queue,
+    /// Latest first.
+    releases: Vec<Release>,
+    nothing: Vec<T>,
+    suspects: Vec<u32>,
+    fired: Vec<Fired<T>>,
+}
+
+/// A row on its way: who receives it, and its synapses.
+struct Arriving<'a, T> {
+    member: usize,
+    row: Row<'a, T>,
+}
+
+/// What one sample is played with.
+struct Play<'a, 'b, T> {
+    simd: Simd,
+    members: &'b [Member<'a, T>],
+    inlets: &'b [Inlet<'a, T>],
+    limits: &'b [Limits<'a>],
+    duration: f64,
+}
+
+/// Whether all rows keep their order, so that [`Abreast::run`] can play the component.
+pub fn fits<T>(inlets: &[Inlet<'_, T>]) -> bool {
+    inlets.iter().all(|inlet| inlet.synapses.delay_kind.keeps_order())
+}
+
+/// By (time, unit): rounding may have put two crossings that were found one after the other at one instant.
+fn sort<T: Real>(spikes: &mut Vec<Spike<T>>) {
+    if !spikes.is_sorted_by(|a, b| (a.time, a.unit) <= (b.time, b.unit)) {
+        spikes.sort_unstable_by(|a, b| a.time.total_cmp(&b.time).then(a.unit.cmp(&b.unit)));
+    }
+}
+
+/// `theta` less what rounding of the tangent may hide.
+fn guard<T: Real>(theta: T) -> T {
+    theta - T::of(64.0) * T::EPSILON * theta.abs()
+}
+
+impl<T: Real> Bank<T> {
+    fn reset(&mut self, c: &Constants<T>) {
+        let Self { u, i, next_u, next_i, guard, held, flags } = self;
+        flags.clear();
+        flags.resize(c.n.div_ceil(BLOCK), false);
+        u.clear();
+        u.extend((0..c.n).map(|unit| c.neuron(unit).u_init));
+        guard.clear();
+        guard.extend(c.theta[..c.n].iter().map(|&theta| self::guard(theta)));
+        i.clear();
+        held.clear();
+        for column in [i, next_u, next_i] {
+            column.resize(c.n, T::ZERO);
+        }
+    }
+
+    fn commit(&mut self, c: &Constants<T>) {
+        std::mem::swap(&mut self.u, &mut self.next_u);
+        std::mem::swap(&mut self.i, &mut self.next_i);
+        for &unit in &self.held {
+            self.u[unit as usize] = c.neuron(unit as usize).u_reset;
+        }
+    }
+
+    fn arrive(&mut self, row: &Row<'_, T>) {
+        match row.targets {
+            None => {
+                for (i, &w) in self.i.iter_mut().zip(row.weight) {
+                    *i += w;
+                }
+            }
+            Some(targets) => {
+                for (&target, &w) in targets.iter().zip(row.weight) {
+                    self.i[target as usize] += w;
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Abreast<T> {
+    /// Plays one sample; `out[m]` receives the spikes of member `m`, sorted by (time, unit).
+    pub fn run<'a>(
+        &mut self,
+        simd: Simd,
+        members: &[Member<'a, T>],
+        inlets: &[Inlet<'a, T>],
+        limits: &[Limits<'a>],
+        out: &mut [Vec<Spike<T>>],
+    ) -> Result<()> {
+        let play = Play { simd, members, inlets, limits, duration: limits[0].duration };
+        let (outside, sources) = self.start(&play);
+        let mut now = 0.0;
+        let mut sent = 0;
+        let mut count = 0usize;
+        loop {
+            count += 1;
+            if count.is_multiple_of(1024) {
+                limits[0].look_up()?;
+            }
+            let next_outside = outside.get(sent).map_or(f64::INFINITY, |row| row.time);
+            let next_release = self.releases.last().map_or(f64::INFINITY, |release| release.time);
+            let arrival = next_outside.min(self.inside.next_time());
+            let until = arrival.min(next_release).min(play.duration);
+            let arriving = if arrival > until || arrival >= play.duration {
+                None
+            } else if next_outside <= arrival {
+                let RowArrival { afferent, sender, .. } = outside[sent];
+                let inlet = &inlets[sources[afferent as usize]];
+                Some(Arriving { member: inlet.member, row: inlet.synapses.row(sender as usize) })
+            } else {
+                self.inside.next().map(|pending| play.row(pending))
+            };
+            if until > now {
+                // A fused row reaches all neurons of one member; any other is added afterwards.
+                let suspects = self.pass(&play, until - now, arriving.as_ref());
+                if suspects && self.cross(&play, now, until) {
+                    now = self.fire(&play, now, out)?;
+                    continue;
+                }
+                for (bank, member) in self.banks.iter_mut().zip(members) {
+                    bank.commit(member.constants);
+                }
+                now = until;
+                if let Some(a) = arriving.as_ref().filter(|a| a.row.targets.is_some()) {
+                    self.banks[a.member].arrive(&a.row);
+                }
+            } else if let Some(a) = &arriving {
+                self.banks[a.member].arrive(&a.row);
+            }
+            if arriving.is_some() {
+                if next_outside <= arrival {
+                    sent += 1;
+                } else {
+                    self.inside.pop();
+                }
+            } else if next_release <= until {
+                self.release(members);
+            } else {
+                self.outside = outside;
+                out.iter_mut().for_each(sort);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Initial states, and the rows that come from outside with the inlet of each of their afferents.
+    fn start(&mut self, play: &Play<'_, '_, T>) -> (Vec<RowArrival>, Vec<usize>) {
+        self.banks.resize_with(play.members.len(), Bank::default);
+        for (bank, member) in self.banks.iter_mut().zip(play.members) {
+            bank.reset(member.constants);
+        }
+        self.inside.clear();
+        self.releases.clear();
+        let largest = play.members.iter().map(|m| m.constants.n).max().unwrap_or(0);
+        self.nothing.clear();
+        self.nothing.resize(largest, T::ZERO);
+        let (mut afferents, mut sources) = (Vec::new(), Vec::new());
+        for (k, inlet) in play.inlets.iter().enumerate() {
+            if let Source::Outside(train) = inlet.source {
+                afferents.push(Afferent { synapses: inlet.synapses, train });
+                sources.push(k);
+            }
+        }
+        let mut outside = std::mem::take(&mut self.outside);
+        rows(&afferents, play.duration, &mut outside);
+        (outside, sources)
+    }
+
+    /// All neurons over span `d`, into the other columns; whether any of them may have crossed.
+    #[inline(always)]
+    fn pass(&mut self, play: &Play<'_, '_, T>, d: f64, arriving: Option<&Arriving<'_, T>>) -> bool {
+        let d = T::of(d);
+        let mut any = false;
+        for (m, (bank, member)) in self.banks.iter_mut().zip(play.members).enumerate() {
+            let c = member.constants;
+            let add = match arriving {
+                Some(a) if a.member == m && a.row.targets.is_none() => a.row.weight,
+                _ => &self.nothing[..c.n],
+            };
+            let Bank { u, i, next_u, next_i, guard, flags, .. } = bank;
+            if c.homogeneous {
+                let p = c.neuron(0).propagator(d);
+                any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, flags);
+            } else {
+                any |= pass_each(play.simd, d, c, guard, add, u, i, next_u, next_i, flags);
+            }
+        }
+        any
+    }
+
+    /// The earliest crossings before `until`, if any: fills `fired`.
+    #[inline(never)]
+    fn cross(&mut self, play: &Play<'_, '_, T>, now: f64, until: f64) -> bool {
+        let d = T::of(until - now);
+        self.fired.clear();
+        let mut first = f64::INFINITY;
+        for (m, member) in play.members.iter().enumerate() {
+            let c = member.constants;
+            let Bank { u, i, next_u, guard, flags, .. } = &self.banks[m];
+            self.suspects.clear();
+            list_suspects(play.simd, d, &c.inv_mem, guard, u, i, flags, &mut self.suspects);
+            for &unit in &self.suspects {
+                let (neuron, l) = (c.neuron(unit as usize), unit as usize);
+                // The tangent meets the threshold too early, never too late: who can't be the first needs no look.
+                let steepest = (i[l].larger(T::ZERO) - u[l]).larger(T::ZERO);
+                let soonest = (guard[l] - u[l]) * neuron.tau_mem / (steepest * stretch::<T>());
+                if now + soonest.f64() > first {
+                    continue;
+                }
+                let end = (next_u[l], i[l] * (-(d * neuron.inv_syn)).exp_neg());
+                if settled(i[l], end.0, end.1, neuron.theta) {
+                    continue;
+                }
+                if let Some((s, current)) = first_crossing(neuron, (u[l], i[l]), d, end) {
+                    let time = (now + s.f64()).min(until);
+                    first = first.min(time);
+                    self.fired.push(Fired { time, member: m, unit, current });
+                }
+            }
+        }
+        self.fired.retain(|f| f.time == first);
+        !self.fired.is_empty()
+    }
+
+    /// Lets those in `fired` spike together; returns when.
+    #[inline(never)]
+    fn fire(&mut self, play: &Play<'_, '_, T>, now: f64, out: &mut [Vec<Spike<T>>]) -> Result<f64> {
+        let time = self.fired[0].time;
+        let fired = std::mem::take(&mut self.fired);
+        for (q, inlet) in play.inlets.iter().enumerate() {
+            let Source::Member(sender) = inlet.source else { continue };
+            for &Fired { unit, .. } in fired.iter().filter(|f| f.member == sender) {
+                let RowDelay::Shared(delay) = inlet.synapses.row(unit as usize).delay else {
+                    unreachable!("only rows that keep their order are played here")
+                };
+                let arrival = time + delay.f64();
+                if arrival < play.duration {
+                    self.inside.push(arrival, q as u32, unit, Pending::WHOLE_ROW);
+                }
+            }
+        }
+        self.pass(play, time - now, None);
+        for (bank, member) in self.banks.iter_mut().zip(play.members) {
+            bank.commit(member.constants);
+        }
+        for &Fired { member: m, unit, current, .. } in &fired {
+            let neuron = play.members[m].constants.neuron(unit as usize);
+            out[m].push(Spike { time, unit, current });
+            play.limits[m].check(out[m].len(), time)?;
+            let bank = &mut self.banks[m];
+            bank.u[unit as usize] = neuron.u_reset;
+            bank.i[unit as usize] = current;
+            if neuron.t_ref > 0.0 {
+                bank.guard[unit as usize] = T::INFINITY;
+                if neuron.t_ref.is_finite() {
+                    bank.held.push(unit);
+                    self.hold(Release { time: time + neuron.t_ref, member: m, unit });
+                }
+            }
+        }
+        self.fired = fired;
+        Ok(time)
+    }
+
+    fn hold(&mut self, release: Release) {
+        let at = self.releases.partition_point(|r| r.time > release.time);
+        self.releases.insert(at, release);
+    }
+
+    fn release(&mut self, members: &[Member<'_, T>]) {
+        if let Some(Release { member, unit, .. }) = self.releases.pop() {
+            let bank = &mut self.banks[member];
+            bank.held.retain(|&other| other != unit);
+            bank.guard[unit as usize] = guard(members[member].constants.neuron(unit as usize).theta);
+        }
+    }
+}
+
+impl<'a, T: Real> Play<'a, '_, T> {
+    fn row(&self, pending: Pending) -> Arriving<'a, T> {
+        let inlet = &self.inlets[pending.projection as usize];
+        let synapses: &Synapses<'a, T> = &inlet.synapses;
+        Arriving { member: inlet.member, row: synapses.row(pending.sender as usize) }
+    }
+}
+
+/// Neurons of which one flag tells whether any may cross.
+const BLOCK: usize = 64;
+
+/// Whether a state may cross within a span: false only if it surely does not.
+#[inline(always)]
+fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, guard: T) -> bool {
+    let steepest = (i.larger(T::ZERO) - u).larger(T::ZERO);
+    u + span_over_tau * stretch::<T>() * steepest > guard
+}
+
+/// Covers the rounding of the tangent's rise.
+#[inline(always)]
+fn stretch<T: Real>() -> T {
+    T::ONE + T::of(64.0) * T::EPSILON
+}
+
+/// A state that started with current `i0 > 0` and at its end still rises below threshold did not cross: it is concave.
+/// Rising is asked for with a margin: after a long span both have decayed to nothing, and nothing is not above nothing.
+#[inline(always)]
+fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
+    let margin = T::ONE - T::of(32.0) * T::EPSILON;
+    (i0 > T::ZERO) & (end_i * margin > end_u) & (end_u <= theta)
+}
+
+vectorised! {
+    /// One propagator for all; `flags` tells which blocks hold a suspect.
+    fn pass_shared<T>(
+        p: Propagator<T>,
+        span: T,
+        guard: &[T],
+        add: &[T],
+        u0: &[T],
+        i0: &[T],
+        u1: &mut [T],
+        i1: &mut [T],
+        flags: &mut [bool],
+    ) -> bool {
+        let mut any = false;
+        for (block, flag) in flags.iter_mut().enumerate() {
+            let own = block * BLOCK..((block + 1) * BLOCK).min(guard.len());
+            let (guard, add, u0, i0) = (&guard[own.clone()], &add[own.clone()], &u0[own.clone()], &i0[own.clone()]);
+            let (u1, i1) = (&mut u1[own.clone()], &mut i1[own]);
+            // A whole block has a length that the compiler knows.
+            *flag = match u1.len() {
+                BLOCK => shared_lanes(BLOCK, p, span, guard, add, u0, i0, u1, i1),
+                rest => shared_lanes(rest, p, span, guard, add, u0, i0, u1, i1),
+            };
+            any |= *flag;
+        }
+        any
+    }
+}
+
+vectorised! {
+    /// A propagator for each.
+    fn pass_each<T>(
+        d: T,
+        c: &Constants<T>,
+        guard: &[T],
+        add: &[T],
+        u0: &[T],
+        i0: &[T],
+        u1: &mut [T],
+        i1: &mut [T],
+        flags: &mut [bool],
+    ) -> bool {
+        let any = each_lane(d, &c.inv_mem, &c.inv_slow, &c.rate, &c.gain, &c.lin, &c.mem_slow, guard, add, u0, i0, u1, i1);
+        flags.fill(any);
+        any
+    }
+}
+
+vectorised! {
+    /// Who may cross, in the blocks that `flags` names.
+    fn list_suspects<T>(d: T, inv_mem: &[T], guard: &[T], u: &[T], i: &[T], flags: &[bool], out: &mut Vec<u32>) {
+        for block in (0..flags.len()).filter(|&block| flags[block]) {
+            let first = block * BLOCK;
+            let own = first..(first + BLOCK).min(guard.len());
+            let (inv_mem, guard, u, i) = (&inv_mem[own.clone()], &guard[own.clone()], &u[own.clone()], &i[own]);
+            let mut may = [false; BLOCK];
+            for (l, may) in may[..guard.len()].iter_mut().enumerate() {
+                *may = may_cross(u[l], i[l], d * inv_mem[l], guard[l]);
+            }
+            for (eight, may) in may.chunks_exact(8).enumerate() {
+                if may.iter().fold(false, |any, &may| any | may) {
+                    out.extend((0..8).filter(|&l| may[l]).map(|l| (first + 8 * eight + l) as u32));
+                }
+            }
+        }
+    }
+}
+
+// The loops over lanes: every column is an argument of its own, because arguments do not alias.
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn shared_lanes<T: Real>(
+    n: usize,
+    p: Propagator<T>,
+    span: T,
+    guard: &[T],
+    add: &[T],
+    u0: &[T],
+    i0: &[T],
+    u1: &mut [T],
+    i1: &mut [T],
+) -> bool {
+    let (guard, add, u0, i0) = (&guard[..n], &add[..n], &u0[..n], &i0[..n]);
+    let (u1, i1) = (&mut u1[..n], &mut i1[..n]);
+    let mut any = false;
+    for l in 0..n {
+        let (u, i) = (u0[l], i0[l]);
+        any |= may_cross(u, i, span, guard[l]);
+        u1[l] = u * p.mem + i * p.kappa;
+        i1[l] = i * p.syn + add[l];
+    }
+    any
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn each_lane<T: Real>(
+    d: T,
+    inv_mem: &[T],
+    inv_slow: &[T],
+    rate: &[T],
+    gain: &[T],
+    lin: &[T],
+    mem_slow: &[T],
+    guard: &[T],
+    add: &[T],
+    u0: &[T],
+    i0: &[T],
+    u1: &mut [T],
+    i1: &mut [T],
+) -> bool {
+    let n = u1.len();
+    let (inv_mem, inv_slow, rate, gain) = (&inv_mem[..n], &inv_slow[..n], &rate[..n], &gain[..n]);
+    let (lin, mem_slow, guard, add) = (&lin[..n], &mem_slow[..n], &guard[..n], &add[..n]);
+    let (u0, i0, i1) = (&u0[..n], &i0[..n], &mut i1[..n]);
+    let mut any = false;
+    for l in 0..n {
+        let (u, i) = (u0[l], i0[l]);
+        let p = propagator(d, inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
+        any |= may_cross(u, i, d * inv_mem[l], guard[l]);
+        u1[l] = u * p.mem + i * p.kappa;
+        i1[l] = i * p.syn + add[l];
+    }
+    any
+}
