@@ -4,4 +4,4 @@ pub mod real;
 pub mod simd;
 
 pub use real::Real;
-pub use simd::Simd;
+pub use simd::{Simd, prefetch};

@@ -10,11 +10,13 @@ pub mod queue;
 pub mod readout;
 pub mod replay;
 pub mod sample;
+pub mod windows;
 
 use crate::error::{Error, Result};
 use crate::math::{Real, Simd};
-use crate::network::{Kind, Network, Params};
+use crate::network::{Component, Kind, Network, Params};
 use crate::parallel::{self, CancelFlag};
+use crate::record::deliveries::Deliveries;
 use crate::record::sample::check_inputs;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues, Record};
 use crate::spikes::SpikeBatch;
@@ -95,13 +97,32 @@ pub fn simulate<T: Real>(
         }
     }
     let constants = params.all_constants(network);
+    let deliveries: Vec<_> = network.components().iter().map(|c| deliveries(network, params, c, settings)).collect();
     let chunks = parallel::map_chunks(
         batch,
         cancel,
-        || Player::new(network, params, &constants, requests, settings, cancel),
+        || Player::new(network, params, &constants, &deliveries, requests, settings, cancel),
         |player, range| player.play(inputs, range),
     )?;
     Ok(assemble(network, batch, settings.duration, requests, chunks))
+}
+
+/// Rows sorted by delay, for a component that is played in [`windows`]: one with delays of its neurons' or synapses' own
+/// that hears itself, or that many senders reach.
+fn deliveries<T: Real>(
+    network: &Network,
+    params: &Params<'_, T>,
+    component: &Component,
+    settings: &Settings,
+) -> Option<Deliveries<T>> {
+    let mut inlets = component.populations.iter().flat_map(|&p| network.incoming(p)).map(|&q| &network.projections()[q]);
+    let fan_in: usize = inlets.clone().map(|q| network.populations()[q.pre].size).sum();
+    let neurons: usize = component.populations.iter().map(|&p| network.populations()[p].size).sum();
+    let lif = component.populations.iter().all(|&p| network.populations()[p].kind == Kind::Lif);
+    let own = inlets.any(|q| !q.delay.keeps_order());
+    let many = fan_in >= 64 && neurons >= 16;
+    (lif && own && (component.recurrent || many) && !settings.eventwise_only)
+        .then(|| Deliveries::new(network, params, component))
 }
 
 /// Part of a record: the samples of one chunk.

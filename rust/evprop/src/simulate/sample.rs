@@ -4,6 +4,7 @@ use super::eventwise::{Eventwise, Inlet, Member, Source};
 use super::lockstep::Lockstep;
 use super::readout::View;
 use super::replay::currents_at;
+use super::windows::{self, Windows};
 use super::{Chunk, Limits, Settings, Spike};
 use crate::error::Result;
 use crate::math::Real;
@@ -11,6 +12,7 @@ use crate::network::{Component, Kind, Network, Params};
 use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
 use crate::record::arrivals::Sorted;
+use crate::record::deliveries::Deliveries;
 use crate::record::sample::{afferents, releases, trains};
 use crate::record::spans::Spans;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues};
@@ -22,12 +24,15 @@ pub struct Player<'a, T> {
     network: &'a Network,
     params: &'a Params<'a, T>,
     constants: &'a [Constants<T>],
+    /// By component: its synapses, where it is played in windows.
+    deliveries: &'a [Option<Deliveries<T>>],
     requests: &'a [ReadoutRequest],
     settings: &'a Settings,
     cancel: &'a CancelFlag,
     lockstep: Lockstep<T>,
     abreast: Abreast<T>,
     eventwise: Eventwise<T>,
+    windows: Windows<T>,
     spans: Spans<T>,
     sorted: Sorted<T>,
     scratch: Vec<Vec<Spike<T>>>,
@@ -41,6 +46,7 @@ impl<'a, T: Real> Player<'a, T> {
         network: &'a Network,
         params: &'a Params<'a, T>,
         constants: &'a [Constants<T>],
+        deliveries: &'a [Option<Deliveries<T>>],
         requests: &'a [ReadoutRequest],
         settings: &'a Settings,
         cancel: &'a CancelFlag,
@@ -49,12 +55,14 @@ impl<'a, T: Real> Player<'a, T> {
             network,
             params,
             constants,
+            deliveries,
             requests,
             settings,
             cancel,
             lockstep: Lockstep::default(),
             abreast: Abreast::default(),
             eventwise: Eventwise::default(),
+            windows: Windows::default(),
             spans: Spans::default(),
             sorted: Sorted::default(),
             scratch: vec![Vec::new(); network.populations().len()],
@@ -71,8 +79,8 @@ impl<'a, T: Real> Player<'a, T> {
         };
         let first = range.start;
         for sample in range {
-            for component in self.network.components() {
-                self.component(component, inputs, sample, sample - first, &mut chunk)?;
+            for (component, deliveries) in self.network.components().iter().zip(self.deliveries) {
+                self.component(component, deliveries.as_ref(), inputs, sample, sample - first, &mut chunk)?;
             }
             self.readouts(inputs, sample, sample - first, &mut chunk);
         }
@@ -95,6 +103,7 @@ impl<'a, T: Real> Player<'a, T> {
     fn component(
         &mut self,
         component: &Component,
+        deliveries: Option<&Deliveries<T>>,
         inputs: &[SpikeBatch<'_>],
         sample: usize,
         local: usize,
@@ -107,7 +116,9 @@ impl<'a, T: Real> Player<'a, T> {
             for &p in &component.populations {
                 self.scratch[p].clear();
             }
-            if component.recurrent || self.settings.eventwise_only {
+            if let Some(deliveries) = deliveries {
+                self.play_windows(component, deliveries, &trains, sample)?;
+            } else if component.recurrent || self.settings.eventwise_only {
                 self.play_recurrent(component, &trains, sample)?;
             } else {
                 let p = component.populations[0];
@@ -142,10 +153,7 @@ impl<'a, T: Real> Player<'a, T> {
         let (network, params) = (self.network, self.params);
         let populations = &component.populations;
         let member = |p: usize| populations.iter().position(|&m| m == p);
-        let members: Vec<_> = populations
-            .iter()
-            .map(|&p| Member { constants: &self.constants[p], name: &network.populations()[p].name })
-            .collect();
+        let members = self.members(populations);
         let limits: Vec<_> = populations.iter().map(|&p| self.limits(p, sample)).collect();
         let mut inlets = Vec::new();
         for (q, projection) in network.projections().iter().enumerate() {
@@ -166,6 +174,42 @@ impl<'a, T: Real> Player<'a, T> {
             self.scratch[p] = spikes;
         }
         result
+    }
+
+    fn play_windows(
+        &mut self,
+        component: &Component,
+        deliveries: &Deliveries<T>,
+        trains: &[Train<'_>],
+        sample: usize,
+    ) -> Result<()> {
+        let populations = &component.populations;
+        let source = |p: usize| match populations.iter().position(|&m| m == p) {
+            Some(member) => Source::Member(member),
+            None => Source::Outside(trains[p]),
+        };
+        let sources: Vec<_> = deliveries.inlets.iter().map(|inlet| source(inlet.pre)).collect();
+        let members = self.members(populations);
+        let limits: Vec<_> = populations.iter().map(|&p| self.limits(p, sample)).collect();
+        let play = windows::Play {
+            simd: self.settings.simd,
+            members: &members,
+            deliveries,
+            sources: &sources,
+            limits: &limits,
+        };
+        let mut out: Vec<_> = populations.iter().map(|&p| std::mem::take(&mut self.scratch[p])).collect();
+        let result = self.windows.run(&play, &mut out);
+        for (&p, spikes) in populations.iter().zip(out) {
+            self.scratch[p] = spikes;
+        }
+        result
+    }
+
+    fn members(&self, populations: &[usize]) -> Vec<Member<'a, T>> {
+        let network = self.network;
+        let member = |&p: &usize| Member { constants: &self.constants[p], name: &network.populations()[p].name };
+        populations.iter().map(member).collect()
     }
 
     fn readouts(&mut self, inputs: &[SpikeBatch<'_>], sample: usize, local: usize, chunk: &mut Chunk<T>) {
