@@ -11,10 +11,11 @@
 use super::gradients::Gradients;
 use super::sources::Source;
 use super::sweep::{Look, Shared, Sweep};
+use super::windows::flow_lanes;
 use crate::math::{Real, Simd};
 use crate::network::{Component, Kind};
 use crate::neuron::Constants;
-use crate::neuron::flow::{Propagator, propagator};
+use crate::neuron::flow::Propagator;
 use crate::projection::{DelayKind, RowDelay};
 use crate::spikes::Train;
 use crate::vectorised;
@@ -288,32 +289,10 @@ fn shared_into<T: Real>(p: Propagator<T>, v: &mut [T], i: &mut [T], sums: &mut [
 
 vectorised! {
     fn flow_each<T>(d: T, c: &Constants<T>, v: &mut [T], i: &mut [T], sums: &mut [T]) {
-        each(d, &c.inv_slow, &c.rate, &c.gain, &c.lin, &c.mem_slow, v, i);
+        flow_lanes(d, &c.inv_slow, &c.rate, &c.gain, &c.lin, &c.mem_slow, v, i);
         for (sum, &felt) in sums.iter_mut().zip(i.iter()) {
             *sum += felt;
         }
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn each<T: Real>(
-    d: T,
-    inv_slow: &[T],
-    rate: &[T],
-    gain: &[T],
-    lin: &[T],
-    mem_slow: &[T],
-    v: &mut [T],
-    i: &mut [T],
-) {
-    let n = v.len();
-    let (inv_slow, rate, gain, lin) = (&inv_slow[..n], &rate[..n], &gain[..n], &lin[..n]);
-    let (mem_slow, i) = (&mem_slow[..n], &mut i[..n]);
-    for l in 0..n {
-        let p = propagator(d, inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
-        i[l] = i[l] * p.syn + v[l] * p.kappa;
-        v[l] *= p.mem;
     }
 }
 

@@ -21,6 +21,7 @@ pub mod nodes;
 pub mod row;
 pub mod sources;
 pub mod sweep;
+pub mod windows;
 
 pub use gradients::Gradients;
 

@@ -9,6 +9,7 @@ use super::gradients::Gradients;
 use super::nodes::{Node, Nodes};
 use super::row::{RowScratch, span};
 use super::sources::{Jump, VoltageCotangents};
+use super::windows::Table;
 use super::{Request, Sources};
 use crate::error::{Error, Result};
 use crate::math::{Real, Simd};
@@ -83,6 +84,7 @@ pub struct Sweep<'a, T> {
     /// What happens between spikes, ascending.
     pub(super) looks: Vec<(usize, Look)>,
     pub(super) abreast: Abreast<T>,
+    pub(super) table: Table<T>,
     /// lambda_v at the release after each spike, by population (only where V is held for a while).
     released: Vec<Vec<T>>,
 }
@@ -111,6 +113,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             own,
             looks: Vec::new(),
             abreast: Abreast::default(),
+            table: Table::default(),
             released: vec![Vec::new(); n],
         }
     }
@@ -174,6 +177,8 @@ impl<'a, T: Real> Sweep<'a, T> {
         }
         if self.rows_fit(component, trains) {
             self.play_rows(component, b, trains, out);
+        } else if self.windows_fit(component, trains) {
+            self.play_windows(component, b, trains, out);
         } else {
             self.own_spikes(component, b, trains, out);
             self.outside_arrivals(component, trains, out);
@@ -343,7 +348,7 @@ impl<'a, T: Real> Sweep<'a, T> {
     }
 
     /// lambda of neuron `i` at `t`, which lies before all its nodes so far.
-    fn at_head(&mut self, p: usize, i: usize, t: f64) -> (T, T) {
+    pub(super) fn at_head(&mut self, p: usize, i: usize, t: f64) -> (T, T) {
         let c = self.shared.constants[p].neuron(i);
         let nodes = &mut self.nodes[p];
         let head = nodes.first(i);
@@ -367,7 +372,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         (lambda_v, lambda_i)
     }
 
-    fn look(&mut self, p: usize, look: Look, out: &mut Gradients<T>) {
+    pub(super) fn look(&mut self, p: usize, look: Look, out: &mut Gradients<T>) {
         match look {
             Look::Voltage(jump) => {
                 let head = self.at_head(p, jump.neuron, jump.time);
