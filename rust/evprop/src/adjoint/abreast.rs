@@ -15,7 +15,7 @@ use super::windows::flow_lanes;
 use crate::math::{Real, Simd};
 use crate::network::{Component, Kind};
 use crate::neuron::Constants;
-use crate::neuron::flow::Propagator;
+use crate::neuron::flow::{Propagator, Propagators};
 use crate::projection::{DelayKind, RowDelay};
 use crate::spikes::Train;
 use crate::vectorised;
@@ -43,7 +43,11 @@ pub struct Abreast<T> {
     /// By population.
     banks: Vec<Bank<T>>,
     rows: Vec<RowEvent>,
+    /// Over the span from each row to the next, where one neuron stands for all.
+    between: Propagators<T>,
     now: f64,
+    /// When the row met last arrived.
+    after: f64,
     /// Some lambda or source of the component is not 0.
     felt: bool,
 }
@@ -88,7 +92,10 @@ impl<'a, T: Real> Sweep<'a, T> {
             let spike = latest.as_ref().map_or(f64::NEG_INFINITY, |(p, count)| trains[*p].times[*count - 1]);
             if row >= spike && row >= look {
                 let Some(row) = rows.pop() else { break };
-                self.row(&mut play, component, row, out);
+                let after = play.after;
+                play.after = row.time;
+                let known = if play.now == after { play.between.get(rows.len()) } else { None };
+                self.row(&mut play, component, row, known, out);
             } else if let Some((p, count)) = latest.filter(|_| spike >= look) {
                 *count -= 1;
                 let (p, k) = (*p, *count);
@@ -128,6 +135,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         let Shared { network, params, constants, record, .. } = self.shared;
         play.banks.resize_with(network.populations().len(), Bank::default);
         play.now = record.duration;
+        play.after = record.duration;
         play.felt = false;
         play.rows.clear();
         for &p in &component.populations {
@@ -155,6 +163,12 @@ impl<'a, T: Real> Sweep<'a, T> {
             }
         }
         play.rows.sort_by(|a, b| a.time.total_cmp(&b.time));
+        let after = play.rows.iter().skip(1).map(|row| row.time).chain([record.duration]);
+        let spans = play.rows.iter().zip(after).map(|(row, after)| T::of(after - row.time));
+        match component.populations[..] {
+            [p] if constants[p].homogeneous => play.between.fill(self.shared.simd, constants[p].neuron(0), spans),
+            _ => play.between = Propagators::default(),
+        }
     }
 
     /// All lambda of the component back to `time`.
@@ -167,13 +181,20 @@ impl<'a, T: Real> Sweep<'a, T> {
         for &p in &component.populations {
             let c = &self.shared.constants[p];
             let Bank { v, i } = &mut play.banks[p];
-            flow(self.shared.simd, c, T::of(d), v, i, &mut []);
+            flow(self.shared.simd, c, T::of(d), None, v, i, &mut []);
             add_sources(c, &self.voltage[p].sources, time, d, v, i);
         }
     }
 
     /// One row of arrivals.
-    fn row(&mut self, play: &mut Abreast<T>, component: &Component, event: RowEvent, out: &mut Gradients<T>) {
+    fn row(
+        &mut self,
+        play: &mut Abreast<T>,
+        component: &Component,
+        event: RowEvent,
+        known: Option<Propagator<T>>,
+        out: &mut Gradients<T>,
+    ) {
         let RowEvent { time, projection: q, sender, spike } = event;
         let Shared { network, params, constants, simd, request, .. } = self.shared;
         let (q, projection) = (q as usize, &network.projections()[q as usize]);
@@ -193,7 +214,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let c = &constants[other];
                 let Bank { v, i } = &mut play.banks[other];
                 let sums = if fused && other == p { &mut *gradient } else { &mut [] };
-                flow(simd, c, T::of(d), v, i, sums);
+                flow(simd, c, T::of(d), known, v, i, sums);
                 add_sources(c, &self.voltage[other].sources, time, d, v, i);
             }
         }
@@ -248,13 +269,24 @@ fn add_sources<T: Real>(c: &Constants<T>, sources: &[Source], s: f64, d: f64, v:
 
 /// lambda back over span `d`; `sums`, if not empty, takes lambda_i of each neuron in.
 #[inline(always)]
-fn flow<T: Real>(simd: Simd, c: &Constants<T>, d: T, v: &mut [T], i: &mut [T], sums: &mut [T]) {
+fn flow<T: Real>(
+    simd: Simd,
+    c: &Constants<T>,
+    d: T,
+    known: Option<Propagator<T>>,
+    v: &mut [T],
+    i: &mut [T],
+    sums: &mut [T],
+) {
     if !c.homogeneous {
         flow_each(simd, d, c, v, i, sums);
-    } else if sums.is_empty() {
-        flow_shared(simd, c.neuron(0).propagator(d), v, i);
+        return;
+    }
+    let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
+    if sums.is_empty() {
+        flow_shared(simd, p, v, i);
     } else {
-        flow_shared_into(simd, c.neuron(0).propagator(d), v, i, sums);
+        flow_shared_into(simd, p, v, i, sums);
     }
 }
 
@@ -303,17 +335,16 @@ vectorised! {
     /// `sum w (lambda_i/tau_syn - lambda_v/tau_mem)`, in an order that does not depend on the vector width.
     fn slopes<T>(c: &Constants<T>, w: &[T], v: &[T], i: &[T]) -> T {
         let n = w.len();
-        let (v, i, inv_syn, inv_mem) = (&v[..n], &i[..n], &c.inv_syn[..n], &c.inv_mem[..n]);
         let mut sums = [T::ZERO; SUMS];
-        let whole = n - n % SUMS;
-        for first in (0..whole).step_by(SUMS) {
-            for (l, sum) in sums.iter_mut().enumerate() {
-                let k = first + l;
-                *sum += w[k] * (i[k] * inv_syn[k] - v[k] * inv_mem[k]);
+        for first in (0..n).step_by(SUMS) {
+            let own = first..(first + SUMS).min(n);
+            let (inv_syn, inv_mem) = (&c.inv_syn[own.clone()], &c.inv_mem[own.clone()]);
+            let (w, v, i) = (&w[own.clone()], &v[own.clone()], &i[own]);
+            if w.len() == SUMS {
+                slope_lanes(SUMS, w, v, i, inv_syn, inv_mem, &mut sums);
+            } else {
+                slope_lanes(w.len(), w, v, i, inv_syn, inv_mem, &mut sums);
             }
-        }
-        for k in whole..n {
-            sums[k - whole] += w[k] * (i[k] * inv_syn[k] - v[k] * inv_mem[k]);
         }
         let mut width = SUMS;
         while width > 1 {
@@ -323,5 +354,13 @@ vectorised! {
             }
         }
         sums[0]
+    }
+}
+
+#[inline(always)]
+fn slope_lanes<T: Real>(n: usize, w: &[T], v: &[T], i: &[T], inv_syn: &[T], inv_mem: &[T], sums: &mut [T; SUMS]) {
+    let (w, v, i, inv_syn, inv_mem) = (&w[..n], &v[..n], &i[..n], &inv_syn[..n], &inv_mem[..n]);
+    for l in 0..n {
+        sums[l] += w[l] * (i[l] * inv_syn[l] - v[l] * inv_mem[l]);
     }
 }

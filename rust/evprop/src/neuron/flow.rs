@@ -4,7 +4,8 @@
 //! u(d) = u E_m(d) + i kappa(d)          i(d) = i E_s(d)
 //! ```
 use super::constants::Neuron;
-use crate::math::Real;
+use crate::math::{Real, Simd};
+use crate::vectorised;
 
 /// Propagators over one span.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,48 @@ pub fn propagator<T: Real>(d: T, inv_slow: T, rate: T, gain: T, lin: T, mem_slow
     let fast = slow * e;
     let kappa = slow * (d * lin - m * gain);
     if mem_slow { Propagator { mem: slow, syn: fast, kappa } } else { Propagator { mem: fast, syn: slow, kappa } }
+}
+
+/// Propagators of one neuron over many spans, side by side.
+#[derive(Debug, Clone, Default)]
+pub struct Propagators<T> {
+    d: Vec<T>,
+    mem: Vec<T>,
+    syn: Vec<T>,
+    kappa: Vec<T>,
+}
+
+impl<T: Real> Propagators<T> {
+    /// Over the spans `d`.
+    pub fn fill(&mut self, simd: Simd, c: &Neuron<T>, d: impl Iterator<Item = T>) {
+        self.d.clear();
+        self.d.extend(d);
+        for column in [&mut self.mem, &mut self.syn, &mut self.kappa] {
+            column.clear();
+            column.resize(self.d.len(), T::ZERO);
+        }
+        side_by_side(simd, c, &self.d, &mut self.mem, &mut self.syn, &mut self.kappa);
+    }
+
+    /// Over span number `k`.
+    #[inline(always)]
+    pub fn get(&self, k: usize) -> Option<Propagator<T>> {
+        Some(Propagator { mem: *self.mem.get(k)?, syn: *self.syn.get(k)?, kappa: *self.kappa.get(k)? })
+    }
+}
+
+vectorised! {
+    fn side_by_side<T>(c: &Neuron<T>, d: &[T], mem: &mut [T], syn: &mut [T], kappa: &mut [T]) {
+        let n = d.len();
+        let (mem, syn, kappa) = (&mut mem[..n], &mut syn[..n], &mut kappa[..n]);
+        let (inv_slow, rate, gain, lin, mem_slow) = (c.inv_slow, c.rate, c.gain, c.lin, c.mem_slow);
+        for k in 0..n {
+            let p = propagator(d[k], inv_slow, rate, gain, lin, mem_slow);
+            mem[k] = p.mem;
+            syn[k] = p.syn;
+            kappa[k] = p.kappa;
+        }
+    }
 }
 
 impl<T: Real> Neuron<T> {

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::math::{Real, Simd};
 use crate::neuron::Constants;
 use crate::neuron::crossing::first_crossing;
-use crate::neuron::flow::{Propagator, propagator};
+use crate::neuron::flow::{Propagator, Propagators, propagator};
 use crate::projection::{Row, RowDelay, Synapses};
 use crate::record::arrivals::{Afferent, RowArrival, rows};
 use crate::vectorised;
@@ -62,6 +62,8 @@ struct Fired<T> {
 pub struct Abreast<T> {
     banks: Vec<Bank<T>>,
     outside: Vec<RowArrival>,
+    /// Over the spans between one row from outside and the next, where one neuron stands for all.
+    between: Propagators<T>,
     inside: Queue,
     /// Latest first.
     releases: Vec<Release>,
@@ -177,7 +179,9 @@ impl<T: Real> Abreast<T> {
             };
             if until > now {
                 // A fused row reaches all neurons of one member; any other is added afterwards.
-                let suspects = self.pass(&play, until - now, arriving.as_ref());
+                let straight = until == next_outside && now == sent.checked_sub(1).map_or(0.0, |k| outside[k].time);
+                let known = if straight { self.between.get(sent) } else { None };
+                let suspects = self.pass(&play, until - now, known, arriving.as_ref());
                 if suspects && self.cross(&play, now, until) {
                     now = self.fire(&play, now, out)?;
                     continue;
@@ -228,12 +232,26 @@ impl<T: Real> Abreast<T> {
         }
         let mut outside = std::mem::take(&mut self.outside);
         rows(&afferents, play.duration, &mut outside);
+        let before = std::iter::once(0.0).chain(outside.iter().map(|row| row.time));
+        let spans = before.zip(&outside).map(|(before, row)| T::of(row.time - before));
+        match play.members {
+            [only] if only.constants.homogeneous => {
+                self.between.fill(play.simd, only.constants.neuron(0), spans);
+            }
+            _ => self.between = Propagators::default(),
+        }
         (outside, sources)
     }
 
     /// All neurons over span `d`, into the other columns; whether any of them may have crossed.
     #[inline(always)]
-    fn pass(&mut self, play: &Play<'_, '_, T>, d: f64, arriving: Option<&Arriving<'_, T>>) -> bool {
+    fn pass(
+        &mut self,
+        play: &Play<'_, '_, T>,
+        d: f64,
+        known: Option<Propagator<T>>,
+        arriving: Option<&Arriving<'_, T>>,
+    ) -> bool {
         let d = T::of(d);
         let mut any = false;
         for (m, (bank, member)) in self.banks.iter_mut().zip(play.members).enumerate() {
@@ -244,7 +262,7 @@ impl<T: Real> Abreast<T> {
             };
             let Bank { u, i, next_u, next_i, guard, flags, .. } = bank;
             if c.homogeneous {
-                let p = c.neuron(0).propagator(d);
+                let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
                 any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, flags);
             } else {
                 any |= pass_each(play.simd, d, c, guard, add, u, i, next_u, next_i, flags);
@@ -304,7 +322,7 @@ impl<T: Real> Abreast<T> {
                 }
             }
         }
-        self.pass(play, time - now, None);
+        self.pass(play, time - now, None, None);
         for (bank, member) in self.banks.iter_mut().zip(play.members) {
             bank.commit(member.constants);
         }

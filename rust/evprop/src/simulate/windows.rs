@@ -39,7 +39,7 @@ use lists::{Lists, Live};
 const BLOCK: usize = 16;
 
 /// Windows of a slab.
-const WINDOWS: usize = 8;
+const WINDOWS: usize = 16;
 
 /// Arrivals a window shall hold, about.
 const ARRIVALS: f64 = 4.0;
