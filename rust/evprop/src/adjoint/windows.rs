@@ -314,7 +314,7 @@ impl<T: Real> Table<T> {
         self.felt = true;
         let lane = self.base[p] + i;
         let at = (self.now as u64 & (self.windows as u64 - 1)) as usize * self.lanes + lane;
-        if self.items[at][0].f64().is_nan() {
+        if self.items[at][0].is_nan() {
             return;
         }
         self.items[at] = [T::of(f64::NAN); 2];
@@ -513,14 +513,13 @@ fn gather<T: Real>(
     let mut unknown = false;
     let (mut known, mut timed) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK]);
     for k in 0..CHUNK {
-        // Only NaN differs from itself.
-        let there = felt[k] == felt[k];
+        let there = !felt[k].is_nan();
         unknown |= !there;
         known[k] = if there { felt[k] } else { T::ZERO };
         timed[k] = if there { weight[k] * slope[k] } else { T::ZERO };
     }
     if unknown {
-        near.extend((0..n).filter(|&k| felt[k] != felt[k]).map(|k| (first + k) as u32));
+        near.extend((0..n).filter(|&k| felt[k].is_nan()).map(|k| (first + k) as u32));
     }
     if n == CHUNK {
         for k in 0..CHUNK {

@@ -58,6 +58,8 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// Not a number.
+    fn is_nan(self) -> bool;
     /// `(e^x, e^x - 1)` from one reduction, each to about one unit in the last place, for `x <= 0`.
     /// Below the smallest normal number `e^x` is 0.
     fn exp_expm1(self) -> (Self, Self);
@@ -97,6 +99,10 @@ impl Real for f64 {
     #[inline(always)]
     fn is_finite(self) -> bool {
         f64::is_finite(self)
+    }
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        f64::is_nan(self)
     }
     #[inline(always)]
     fn exp_expm1(self) -> (Self, Self) {
@@ -190,6 +196,10 @@ impl Real for f32 {
     #[inline(always)]
     fn is_finite(self) -> bool {
         f32::is_finite(self)
+    }
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        f32::is_nan(self)
     }
     #[inline(always)]
     fn exp_expm1(self) -> (Self, Self) {

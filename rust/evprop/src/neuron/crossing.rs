@@ -241,9 +241,7 @@ pub fn first_crossing<T: Real>(c: &Neuron<T>, (u, i): (T, T), d: T, (end_u, end_
     let (mut lo, mut hi, mut s, mut at, mut open) = ([T::ZERO], [end], [T::ZERO], [i], [T::ONE]);
     let mut state = (u, i);
     for _round in 0..100 {
-        step_lanes(
-            1, &[state.0], &[state.1], &theta, &inv_mem, &inv_syn, &mut lo, &mut hi, &mut s, &mut at, &mut open,
-        );
+        step_lanes(1, &[state.0], &[state.1], &theta, &inv_mem, &inv_syn, &mut lo, &mut hi, &mut s, &mut at, &mut open);
         if open[0] == T::ZERO {
             break;
         }

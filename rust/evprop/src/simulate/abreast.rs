@@ -93,7 +93,7 @@ pub fn fits<T>(inlets: &[Inlet<'_, T>]) -> bool {
 }
 
 /// By (time, unit): rounding may have put two crossings that were found one after the other at one instant.
-fn sort<T: Real>(spikes: &mut Vec<Spike<T>>) {
+fn sort<T: Real>(spikes: &mut [Spike<T>]) {
     if !spikes.is_sorted_by(|a, b| (a.time, a.unit) <= (b.time, b.unit)) {
         spikes.sort_unstable_by(|a, b| a.time.total_cmp(&b.time).then(a.unit.cmp(&b.unit)));
     }
@@ -206,7 +206,7 @@ impl<T: Real> Abreast<T> {
                 self.release(members);
             } else {
                 self.outside = outside;
-                out.iter_mut().for_each(sort);
+                out.iter_mut().for_each(|spikes| sort(spikes));
                 return Ok(());
             }
         }

@@ -115,7 +115,8 @@ fn deliveries<T: Real>(
     component: &Component,
     settings: &Settings,
 ) -> Option<Deliveries<T>> {
-    let mut inlets = component.populations.iter().flat_map(|&p| network.incoming(p)).map(|&q| &network.projections()[q]);
+    let mut inlets =
+        component.populations.iter().flat_map(|&p| network.incoming(p)).map(|&q| &network.projections()[q]);
     let fan_in: usize = inlets.clone().map(|q| network.populations()[q.pre].size).sum();
     let neurons: usize = component.populations.iter().map(|&p| network.populations()[p].size).sum();
     let lif = component.populations.iter().all(|&p| network.populations()[p].kind == Kind::Lif);

@@ -32,7 +32,7 @@ use crate::neuron::constants::Neuron;
 use crate::neuron::flow::propagator;
 use crate::record::deliveries::Deliveries;
 use crate::vectorised;
-use exact::Exact;
+use exact::{Exact, Fired};
 use lists::{Lists, Live};
 
 /// Lanes of a block; lanes are padded to a multiple of it.
@@ -209,7 +209,8 @@ impl<T: Real> Windows<T> {
     /// So long that a neuron takes in some arrivals, so short that its state does not change much.
     fn window_length(&self, play: &Play<'_, T>, duration: f64) -> f64 {
         let arrivals = lists::outside_arrivals(play) as f64;
-        let shortest = self.columns.neurons.iter().map(|c| c.tau_mem.f64().min(c.tau_syn.f64())).fold(f64::MAX, f64::min);
+        let shortest =
+            self.columns.neurons.iter().map(|c| c.tau_mem.f64().min(c.tau_syn.f64())).fold(f64::MAX, f64::min);
         let per_ms = arrivals / (play.deliveries.lanes as f64 * duration);
         (ARRIVALS / per_ms).min(shortest / 4.0).min(duration)
     }
@@ -231,8 +232,8 @@ impl<T: Real> Windows<T> {
                 }
             }
         }
-        while let Some((lane, time, current)) = self.exact.fire(&self.columns.neurons, &mut self.hold, &window) {
-            self.spike(play, &window, lane, time, current, out)?;
+        while let Some(fired) = self.exact.fire(&self.columns.neurons, &mut self.hold, &window) {
+            self.spike(play, &window, fired, out)?;
         }
         let Self { states, exact, .. } = self;
         exact.ends(|lane, u, i| (states.end_u[lane], states.end_i[lane]) = (u, i));
@@ -246,9 +247,7 @@ impl<T: Real> Windows<T> {
         &mut self,
         play: &Play<'_, T>,
         window: &Window,
-        lane: usize,
-        time: f64,
-        current: T,
+        Fired { lane, time, x, current }: Fired<T>,
         out: &mut [Vec<Spike<T>>],
     ) -> Result<()> {
         let deliveries = play.deliveries;
@@ -271,11 +270,12 @@ impl<T: Real> Windows<T> {
             let goes_on = self.lists.pull(deliveries, &mut live, window.slab_end, window.index);
             // Those within this very window reach neurons that have been evaluated already.
             for k in first..live.next {
-                let (index, x) = self.lists.place(time, deliveries.delay[k], window.index);
-                if index > window.index {
+                let delay = deliveries.delay[k];
+                if self.lists.place(time, delay, window.index) > window.index {
                     break;
                 }
-                self.arrive_late(window, deliveries.lane[k] as usize, x, deliveries.weight[k]);
+                // From the crossing's own `x`: an arrival without delay comes at that very instant.
+                self.arrive_late(window, deliveries.lane[k] as usize, x + delay, deliveries.weight[k]);
             }
             if goes_on {
                 self.live.push(live);

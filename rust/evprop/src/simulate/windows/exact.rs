@@ -13,6 +13,28 @@ pub struct State<T> {
     pub x: T,
 }
 
+/// A crossing that comes if nothing else arrives before.
+#[derive(Debug, Clone, Copy)]
+struct Crossing<T> {
+    /// When, from the window's start.
+    x: T,
+    /// Synaptic current then.
+    current: T,
+    /// The first arrival that comes after it.
+    next: usize,
+}
+
+/// A spike within the window.
+#[derive(Debug, Clone, Copy)]
+pub struct Fired<T> {
+    pub lane: usize,
+    /// ms.
+    pub time: f64,
+    /// The same from the window's start.
+    pub x: T,
+    pub current: T,
+}
+
 /// A neuron under way.
 #[derive(Debug, Clone)]
 struct Track<T> {
@@ -21,10 +43,12 @@ struct Track<T> {
     arrivals: Vec<(T, T)>,
     /// State after the last spike, or at the window's start.
     from: State<T>,
+    /// The first arrival that `from` has not taken in.
+    next: usize,
     /// Until when V is held, ms.
     hold: f64,
-    /// Its next crossing, if there is one in the window: when, and its current then.
-    crossing: Option<(T, T)>,
+    /// Its next crossing, if there is one in the window.
+    crossing: Option<Crossing<T>>,
     /// State at the end of the window if it does not cross.
     end: (T, T),
 }
@@ -54,7 +78,8 @@ impl<T: Real> Exact<T> {
     pub fn take(&mut self, lane: usize, c: &Neuron<T>, from: State<T>, hold: f64, window: &Window, lists: &Lists<T>) {
         if self.used == self.tracks.len() {
             let nothing = (T::ZERO, T::ZERO);
-            self.tracks.push(Track { lane, arrivals: Vec::new(), from, hold, crossing: None, end: nothing });
+            let arrivals = Vec::new();
+            self.tracks.push(Track { lane, arrivals, from, next: 0, hold, crossing: None, end: nothing });
         }
         if self.of.len() <= lane {
             self.of.resize(lane + 1, NONE);
@@ -64,6 +89,7 @@ impl<T: Real> Exact<T> {
         self.used += 1;
         (track.lane, track.from, track.hold) = (lane, from, hold);
         track.arrivals.clear();
+        track.next = 0;
         for arrival in lists.window(window.index).of(lane) {
             track.insert(arrival);
         }
@@ -76,31 +102,31 @@ impl<T: Real> Exact<T> {
         let track = &mut self.tracks[at as usize];
         track.insert((x, w));
         // A crossing at the very instant of an arrival comes before it.
-        if track.crossing.is_none_or(|(crossing, _)| crossing > x) {
+        if track.crossing.is_none_or(|crossing| crossing.x > x) {
             track.seek(c, window);
         }
         true
     }
 
-    /// The earliest crossing: resets that neuron, and tells its lane, the time in ms and its current.
-    pub fn fire(&mut self, neurons: &[Neuron<T>], hold: &mut [f64], window: &Window) -> Option<(usize, f64, T)> {
+    /// The earliest crossing: resets that neuron.
+    pub fn fire(&mut self, neurons: &[Neuron<T>], hold: &mut [f64], window: &Window) -> Option<Fired<T>> {
         let mut first: Option<(T, usize)> = None;
         for (k, track) in self.tracks[..self.used].iter().enumerate() {
-            if let Some((x, _)) = track.crossing
+            if let Some(Crossing { x, .. }) = track.crossing
                 && first.is_none_or(|(best, at)| x < best || (x == best && track.lane < self.tracks[at].lane))
             {
                 first = Some((x, k));
             }
         }
         let track = &mut self.tracks[first?.1];
-        let (x, current) = track.crossing?;
-        let c = &neurons[track.lane];
+        let Crossing { x, current, next } = track.crossing?;
+        let (lane, c) = (track.lane, &neurons[track.lane]);
         let time = (window.start + x.f64()).min(window.start + window.len);
-        track.from = State { u: c.u_reset, i: current, x };
+        (track.from, track.next) = (State { u: c.u_reset, i: current, x }, next);
         track.hold = time + c.t_ref;
-        hold[track.lane] = track.hold;
+        hold[lane] = track.hold;
         track.seek(c, window);
-        Some((track.lane, time, current))
+        Some(Fired { lane, time, x, current })
     }
 
     /// States at the end of the window: `visit(lane, u, i)`.
@@ -112,10 +138,10 @@ impl<T: Real> Exact<T> {
 }
 
 impl<T: Real> Track<T> {
-    /// Keeps the order; arrivals at one instant stay in the order in which they came.
+    /// Keeps the order; arrivals at one instant stay in the order in which they came, none goes before the last spike.
     fn insert(&mut self, arrival: (T, T)) {
         let mut at = self.arrivals.len();
-        while at > 0 && self.arrivals[at - 1].0 > arrival.0 {
+        while at > self.next && self.arrivals[at - 1].0 > arrival.0 {
             at -= 1;
         }
         self.arrivals.insert(at, arrival);
@@ -127,9 +153,7 @@ impl<T: Real> Track<T> {
         let State { mut u, mut i, mut x } = self.from;
         self.crossing = None;
         let release = T::of((self.hold - window.start).min(window.len));
-        // An arrival at the instant of the spike comes after it.
-        let next = self.arrivals.partition_point(|&(at, _)| at < x);
-        for k in next..=self.arrivals.len() {
+        for k in self.next..=self.arrivals.len() {
             let (until, w) = self.arrivals.get(k).copied().unwrap_or((end, T::ZERO));
             if x < release {
                 let free = release.smaller(until);
@@ -144,7 +168,7 @@ impl<T: Real> Track<T> {
                     && !settled(c, i, ends)
                     && let Some((s, current)) = first_crossing(c, (u, i), d, ends)
                 {
-                    self.crossing = Some(((x + s).smaller(until), current));
+                    self.crossing = Some(Crossing { x: (x + s).smaller(until), current, next: k });
                     return;
                 }
                 (u, i) = ends;

@@ -172,10 +172,9 @@ impl<T: Real> Lists<T> {
         done
     }
 
-    /// Window and time within it of an arrival; `earliest`: the window under way.
-    pub fn place(&self, time: f64, delay: T, earliest: usize) -> (usize, T) {
-        let placed = self.place_chunk(1, &[delay], time, f64::INFINITY, earliest);
-        (placed.index[0] as usize, placed.x[0])
+    /// Window of an arrival; `earliest`: the one under way.
+    pub fn place(&self, time: f64, delay: T, earliest: usize) -> usize {
+        self.place_chunk(1, &[delay], time, f64::INFINITY, earliest).index[0] as usize
     }
 
     /// Places the entries of a row that arrive before `until`: how many they are, their windows, and when within them.
