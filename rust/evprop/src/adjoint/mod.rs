@@ -17,6 +17,7 @@
 pub mod abreast;
 pub mod constants;
 pub mod gradients;
+pub mod lean;
 pub mod nodes;
 pub mod row;
 pub mod sources;

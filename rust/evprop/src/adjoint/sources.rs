@@ -46,6 +46,11 @@ pub struct VoltageCotangents {
 }
 
 impl VoltageCotangents {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.jumps.is_empty() && self.thresholds.is_empty() && self.kinks.is_empty()
+    }
+
     /// Forgets the sample.
     pub fn clear(&mut self) {
         self.sources.clear();

@@ -6,6 +6,7 @@
 use super::abreast::Abreast;
 use super::constants::{Lives, Wanted};
 use super::gradients::Gradients;
+use super::lean::{Lean, Plan};
 use super::nodes::{Node, Nodes};
 use super::row::{RowScratch, span};
 use super::sources::{Jump, VoltageCotangents};
@@ -79,6 +80,9 @@ pub struct Sweep<'a, T> {
     pub(super) voltage: Vec<VoltageCotangents>,
     capacity: Vec<u32>,
     row: RowScratch<T>,
+    /// By component: how it can go spike by spike, if it can.
+    plans: Vec<Option<Plan>>,
+    lean: Lean<T>,
     /// Weight gradients of this sample alone, where `max_dw_norm` looks at them.
     pub(super) own: Option<Gradients<T>>,
     /// What happens between spikes, ascending.
@@ -92,7 +96,7 @@ pub struct Sweep<'a, T> {
 impl<'a, T: Real> Sweep<'a, T> {
     /// Empty storage.
     pub fn new(shared: Shared<'a, T>) -> Self {
-        let Shared { network, request, .. } = shared;
+        let Shared { network, constants, request, .. } = shared;
         let n = network.populations().len();
         let own = request.max_dw_norm.map(|_| {
             let mut weights = vec![false; network.layout().len()];
@@ -110,6 +114,8 @@ impl<'a, T: Real> Sweep<'a, T> {
             voltage: vec![VoltageCotangents::default(); n],
             capacity: Vec::new(),
             row: RowScratch::default(),
+            plans: network.components().iter().map(|c| Plan::new(network, constants, c, request)).collect(),
+            lean: Lean::default(),
             own,
             looks: Vec::new(),
             abreast: Abreast::default(),
@@ -138,7 +144,10 @@ impl<'a, T: Real> Sweep<'a, T> {
         if let Some(own) = &mut self.own {
             own.clear();
         }
-        for component in network.components().iter().rev() {
+        for (k, component) in network.components().iter().enumerate().rev() {
+            if self.spike_by_spike(k, component, b, &trains, out) {
+                continue;
+            }
             if network.populations()[component.populations[0]].kind != Kind::Input {
                 self.component(component, b, &trains, out);
             }
@@ -168,6 +177,21 @@ impl<'a, T: Real> Sweep<'a, T> {
             Sources { readout: &asked.readout, given, peaks, duration: record.duration }
                 .sort(n, &mut self.voltage[asked.population]);
         }
+    }
+
+    /// The component of that number, if it can go spike by spike.
+    fn spike_by_spike(
+        &mut self,
+        number: usize,
+        component: &Component,
+        b: usize,
+        trains: &[Train<'a>],
+        out: &mut Gradients<T>,
+    ) -> bool {
+        let p = component.populations[0];
+        let Self { shared, dt, voltage, plans, lean, own, .. } = self;
+        let Some(plan) = &plans[number] else { return false };
+        voltage[p].is_empty() && lean.run(shared, plan, p, b, trains, dt, own.as_mut(), out)
     }
 
     fn component(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {

@@ -46,7 +46,7 @@ impl<T: Real> Propagators<T> {
             column.clear();
             column.resize(self.d.len(), T::ZERO);
         }
-        side_by_side(simd, c, &self.d, &mut self.mem, &mut self.syn, &mut self.kappa);
+        propagators(simd, c, &self.d, &mut self.mem, &mut self.syn, &mut self.kappa);
     }
 
     /// Over span number `k`.
@@ -57,7 +57,8 @@ impl<T: Real> Propagators<T> {
 }
 
 vectorised! {
-    fn side_by_side<T>(c: &Neuron<T>, d: &[T], mem: &mut [T], syn: &mut [T], kappa: &mut [T]) {
+    /// The propagators of one neuron over many spans.
+    pub fn propagators<T>(c: &Neuron<T>, d: &[T], mem: &mut [T], syn: &mut [T], kappa: &mut [T]) {
         let n = d.len();
         let (mem, syn, kappa) = (&mut mem[..n], &mut syn[..n], &mut kappa[..n]);
         let (inv_slow, rate, gain, lin, mem_slow) = (c.inv_slow, c.rate, c.gain, c.lin, c.mem_slow);
