@@ -317,16 +317,40 @@ fn step_lanes<T: Real>(
     at: &mut [T],
     open: &mut [T],
 ) {
-    let last_bit = T::HALF * T::EPSILON;
-    // Up to here the decay of the current over the last step needs four terms.
-    let short = T::of(if T::EPSILON.f64() < 1e-10 { 1e-3 } else { 1e-2 });
     let (u, i, theta, inv_mem, inv_syn) = (&u[..n], &i[..n], &theta[..n], &inv_mem[..n], &inv_syn[..n]);
     let (lo, hi, s, at, open) = (&mut lo[..n], &mut hi[..n], &mut s[..n], &mut at[..n], &mut open[..n]);
     for l in 0..n {
         // Read everything first: a choice between two places in memory can't become a vector, one between values can.
-        let (u, i, inv_mem, inv_syn) = (u[l], i[l], inv_mem[l], inv_syn[l]);
-        let (lo_was, hi_was, s_was, at_was, open_was) = (lo[l], hi[l], s[l], at[l], open[l]);
-        let f = u - theta[l];
+        let was = Step { lo: lo[l], hi: hi[l], s: s[l], at: at[l], open: open[l] };
+        let now = was.next(u[l], i[l], theta[l], inv_mem[l], inv_syn[l]);
+        (lo[l], hi[l], s[l], at[l], open[l]) = (now.lo, now.hi, now.s, now.at, now.open);
+    }
+}
+
+/// Where the safeguarded iteration of one lane stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<T> {
+    /// Bracket: below threshold here,
+    pub lo: T,
+    /// above here.
+    pub hi: T,
+    /// Where the state is taken next; the crossing, once it is found.
+    pub s: T,
+    /// The current there, once it is found.
+    pub at: T,
+    /// 1 until it is found, then 0 (a number, so that loops over lanes vectorise).
+    pub open: T,
+}
+
+impl<T: Real> Step<T> {
+    /// One step from the state `(u, i)` at `s`.
+    #[inline(always)]
+    pub fn next(self, u: T, i: T, theta: T, inv_mem: T, inv_syn: T) -> Self {
+        let last_bit = T::HALF * T::EPSILON;
+        // Up to here the decay of the current over the last step needs four terms.
+        let short = T::of(if T::EPSILON.f64() < 1e-10 { 1e-3 } else { 1e-2 });
+        let Self { lo: lo_was, hi: hi_was, s: s_was, at: at_was, open: open_was } = self;
+        let f = u - theta;
         let f1 = (i - u) * inv_mem;
         let f2 = -(i * inv_syn + f1) * inv_mem;
         let f3 = (i * inv_syn * inv_syn - f2) * inv_mem;
@@ -362,10 +386,12 @@ fn step_lanes<T: Real>(
         let end = if stay { i } else { i * decay };
         let was_open = open_was > T::ZERO;
         let finished = stay | close;
-        lo[l] = if was_open { low } else { lo_was };
-        hi[l] = if was_open { high } else { hi_was };
-        at[l] = if was_open & finished { end } else { at_was };
-        s[l] = if was_open { last } else { s_was };
-        open[l] = if was_open & !finished { T::ONE } else { T::ZERO };
+        Self {
+            lo: if was_open { low } else { lo_was },
+            hi: if was_open { high } else { hi_was },
+            at: if was_open & finished { end } else { at_was },
+            s: if was_open { last } else { s_was },
+            open: if was_open & !finished { T::ONE } else { T::ZERO },
+        }
     }
 }

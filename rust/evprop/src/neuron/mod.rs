@@ -4,5 +4,6 @@ pub mod crossing;
 pub mod flow;
 pub mod kernels;
 pub mod reach;
+pub mod roots;
 
 pub use constants::Constants;

@@ -8,13 +8,14 @@
 //!
 //! A step takes one propagator and a sufficient test that nothing crosses (maths: `u <= u0 + d/tau_mem (i0 - u0)^+`,
 //! and `u <= u0^+ + i0 kappa_max`); the few lanes that fail it go to the root finder, eight at a time.
+use super::uniform::Uniform;
 use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
 use crate::neuron::Constants;
-use crate::neuron::constants::{LANES, Neuron};
+use crate::neuron::constants::LANES;
 use crate::neuron::crossing::{Crossings, Start};
-use crate::neuron::flow::{Propagator, propagator};
+use crate::neuron::flow::propagator;
 use crate::record::arrivals::{Afferent, RowArrival, Sorted, keep_order, rows};
 use crate::vectorised;
 
@@ -29,16 +30,7 @@ pub struct Lockstep<T> {
     sorted: Sorted<T>,
     time: Vec<f64>,
     weight: Vec<T>,
-    spans: Spans<T>,
-}
-
-/// Propagators over the spans between rows, where all neurons share them.
-#[derive(Debug, Clone, Default)]
-struct Spans<T> {
-    d: Vec<T>,
-    mem: Vec<T>,
-    syn: Vec<T>,
-    kappa: Vec<T>,
+    uniform: Uniform<T>,
 }
 
 /// State of the lanes `first..first + u.len()` of a population.
@@ -100,36 +92,6 @@ impl<T: Real> State<T> {
     }
 }
 
-impl<T: Real> Spans<T> {
-    fn fill(&mut self, simd: Simd, c: &Constants<T>, rows: &[RowArrival], duration: f64) {
-        self.d.clear();
-        let mut now = 0.0;
-        for until in rows.iter().map(|row| row.time).chain([duration]) {
-            self.d.push(T::of(until - now));
-            now = until;
-        }
-        for column in [&mut self.mem, &mut self.syn, &mut self.kappa] {
-            column.clear();
-            column.resize(self.d.len(), T::ZERO);
-        }
-        propagators(simd, c.neuron(0), &self.d, &mut self.mem, &mut self.syn, &mut self.kappa);
-    }
-}
-
-vectorised! {
-    fn propagators<T>(c: &Neuron<T>, d: &[T], mem: &mut [T], syn: &mut [T], kappa: &mut [T]) {
-        let n = d.len();
-        let (mem, syn, kappa) = (&mut mem[..n], &mut syn[..n], &mut kappa[..n]);
-        let (inv_slow, rate, gain, lin, mem_slow) = (c.inv_slow, c.rate, c.gain, c.lin, c.mem_slow);
-        for k in 0..n {
-            let p = propagator(d[k], inv_slow, rate, gain, lin, mem_slow);
-            mem[k] = p.mem;
-            syn[k] = p.syn;
-            kappa[k] = p.kappa;
-        }
-    }
-}
-
 impl<T: Real> Lockstep<T> {
     /// Plays one sample; spikes are appended to `out`, sorted by (time, unit).
     pub fn run(
@@ -141,7 +103,10 @@ impl<T: Real> Lockstep<T> {
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
         let from = out.len();
-        if keep_order(afferents) {
+        let ordered = keep_order(afferents);
+        if ordered && Uniform::fits(c) {
+            self.uniform.run(simd, c, afferents, limits, out)?;
+        } else if ordered {
             self.run_rows(simd, c, afferents, limits, out)?;
         } else {
             self.run_columns(simd, c, afferents, limits, out)?;
@@ -164,25 +129,15 @@ impl<T: Real> Lockstep<T> {
     ) -> Result<()> {
         rows(afferents, limits.duration, &mut self.rows);
         self.state.reset(c, 0, c.padded());
-        let shared = c.homogeneous && !c.holds;
-        if shared {
-            self.spans.fill(simd, c, &self.rows, limits.duration);
-        }
         let mut now = 0.0;
         let mut k = 0;
         // A population in which every neuron has had its only spike is done.
         while k <= self.rows.len() && self.state.spent < c.n {
             let until = self.rows.get(k).map_or(limits.duration, |r| r.time);
             if until > now {
-                if shared {
-                    let Spans { d, mem, syn, kappa } = &self.spans;
-                    let p = Propagator { mem: mem[k], syn: syn[k], kappa: kappa[k] };
-                    advance_shared(simd, c, &mut self.state, (now, until, d[k]), p, limits, out)?;
-                } else {
-                    self.time.clear();
-                    self.time.resize(c.padded(), until);
-                    advance_each(simd, c, &mut self.state, &self.time, limits, out)?;
-                }
+                self.time.clear();
+                self.time.resize(c.padded(), until);
+                advance_each(simd, c, &mut self.state, &self.time, limits, out)?;
                 now = until;
             }
             let Some(row) = self.rows.get(k) else { break };
@@ -239,7 +194,7 @@ impl<T: Real> Lockstep<T> {
 
 /// Whether a state may cross within span `d`: false only if it surely does not. Rounding is covered by a margin.
 #[inline(always)]
-fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, theta: T, kappa_max: T, i_gate: T) -> bool {
+pub(super) fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, theta: T, kappa_max: T, i_gate: T) -> bool {
     let margin = T::of(32.0) * T::EPSILON;
     let rise = span_over_tau * (i - u).larger(T::ZERO);
     let tangent = u + rise + margin * (u.abs() + rise);
@@ -254,42 +209,9 @@ fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, theta: T, kappa_max: T, i_ga
 /// A state that started with current `i0 > 0` and at its end still rises below threshold did not cross: it is concave.
 /// Rising is asked for with a margin: after a long span both have decayed to nothing, and nothing is not above nothing.
 #[inline(always)]
-fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
+pub(super) fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
     let margin = T::ONE - T::of(32.0) * T::EPSILON;
     (i0 > T::ZERO) & (end_i * margin > end_u) & (end_u <= theta)
-}
-
-vectorised! {
-    /// All lanes from `now` to `until` with one propagator (equal time constants; V is never held for a while).
-    fn advance_shared<T>(
-        c: &Constants<T>,
-        state: &mut State<T>,
-        step: (f64, f64, T),
-        p: Propagator<T>,
-        limits: &Limits<'_>,
-        out: &mut Vec<Spike<T>>,
-    ) -> Result<()> {
-        let (now, until, d) = step;
-        let span = d * c.inv_mem[0];
-        let State { u, i, scratch, .. } = state;
-        let Scratch { u0, i0, suspect, .. } = scratch;
-        let any = pass_shared(p, span, &c.theta, &c.kappa_max, &c.i_gate, u, i, u0, i0, suspect);
-        if any != 0 {
-            scratch.open.clear();
-            for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
-                if eight.iter().all(|&s| s == 0) {
-                    continue;
-                }
-                for l in block * LANES..(block + 1) * LANES {
-                    if suspect[l] != 0 && !settled(i0[l], u[l], i[l], c.theta[l]) {
-                        scratch.open.push(Candidate { lane: l, start: now, end: until, u: u0[l], i: i0[l] });
-                    }
-                }
-            }
-            play_candidates(c, state, limits, out)?;
-        }
-        Ok(())
-    }
 }
 
 vectorised! {
@@ -355,38 +277,6 @@ vectorised! {
 
 // The loops over lanes. Every column is an argument of its own: arguments do not alias, which the compiler must know to
 // use vectors.
-
-/// All lanes by one propagator, and whether any may have crossed.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn pass_shared<T: Real>(
-    p: Propagator<T>,
-    span: T,
-    theta: &[T],
-    kappa_max: &[T],
-    gate: &[T],
-    u: &mut [T],
-    i: &mut [T],
-    u0: &mut [T],
-    i0: &mut [T],
-    suspect: &mut [u8],
-) -> u8 {
-    let n = u.len();
-    let (theta, kappa_max, gate) = (&theta[..n], &kappa_max[..n], &gate[..n]);
-    let (i, u0, i0, suspect) = (&mut i[..n], &mut u0[..n], &mut i0[..n], &mut suspect[..n]);
-    let mut any = 0u8;
-    for l in 0..n {
-        let (a, b) = (u[l], i[l]);
-        let s = u8::from(may_cross(a, b, span, theta[l], kappa_max[l], gate[l]));
-        suspect[l] = s;
-        any |= s;
-        u0[l] = a;
-        i0[l] = b;
-        u[l] = a * p.mem + b * p.kappa;
-        i[l] = b * p.syn;
-    }
-    any
-}
 
 /// Each lane by its own span and time constants.
 #[inline(always)]

@@ -10,6 +10,7 @@ pub mod queue;
 pub mod readout;
 pub mod replay;
 pub mod sample;
+pub mod uniform;
 pub mod windows;
 
 use crate::error::{Error, Result};

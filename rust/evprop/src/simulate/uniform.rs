@@ -1,0 +1,293 @@
+//! Feed-forward populations whose neurons share their time constants and hear whole rows at a time (no or axonal delays).
+//!
+//! All neurons have one propagator from row to row, so a step is a few operations a lane:
+//!
+//! ```text
+//! u1 = u0 E_m + i0 kappa          i1 = i0 E_s          then the row: i1 += w
+//! ```
+//!
+//! and lanes that may have crossed on the way ([`may_cross`], [`settled`]) go to the root finder together. Steps do not
+//! overlap in time, so the spikes of each are put in order by themselves.
+use super::lockstep::{may_cross, settled};
+use super::{Limits, Spike};
+use crate::error::Result;
+use crate::math::{Real, Simd};
+use crate::neuron::Constants;
+use crate::neuron::constants::LANES;
+use crate::neuron::flow::{Propagator, propagators};
+use crate::neuron::roots::{Problem, Roots};
+use crate::record::arrivals::{Afferent, RowArrival, rows};
+use crate::vectorised;
+
+/// Reusable storage.
+#[derive(Debug, Clone, Default)]
+pub struct Uniform<T> {
+    rows: Vec<RowArrival>,
+    spans: Spans<T>,
+    state: State<T>,
+}
+
+/// Propagators over the spans between rows.
+#[derive(Debug, Clone, Default)]
+struct Spans<T> {
+    d: Vec<T>,
+    mem: Vec<T>,
+    syn: Vec<T>,
+    kappa: Vec<T>,
+}
+
+/// All lanes, and what a step works with.
+#[derive(Debug, Clone, Default)]
+struct State<T> {
+    /// Neurons that have had their only spike.
+    spent: usize,
+    u: Vec<T>,
+    i: Vec<T>,
+    u0: Vec<T>,
+    i0: Vec<T>,
+    suspect: Vec<u8>,
+    roots: Roots<T>,
+    order: Order<T>,
+}
+
+impl<T: Real> Spans<T> {
+    fn fill(&mut self, simd: Simd, c: &Constants<T>, rows: &[RowArrival], duration: f64) {
+        self.d.clear();
+        let mut now = 0.0;
+        for until in rows.iter().map(|row| row.time).chain([duration]) {
+            self.d.push(T::of(until - now));
+            now = until;
+        }
+        let steps = self.d.len();
+        let lanes = steps.next_multiple_of(LANES);
+        self.d.resize(lanes, T::ZERO);
+        for column in [&mut self.mem, &mut self.syn, &mut self.kappa] {
+            column.resize(lanes, T::ZERO);
+        }
+        propagators(simd, c.neuron(0), &self.d, &mut self.mem, &mut self.syn, &mut self.kappa);
+        self.d.truncate(steps);
+    }
+
+    fn of(&self, k: usize) -> (T, Propagator<T>) {
+        (self.d[k], Propagator { mem: self.mem[k], syn: self.syn[k], kappa: self.kappa[k] })
+    }
+}
+
+impl<T: Real> State<T> {
+    fn reset(&mut self, c: &Constants<T>) {
+        let n = c.padded();
+        self.spent = 0;
+        self.u.clear();
+        self.u.extend((0..n).map(|i| c.neuron(i).u_init));
+        self.i.clear();
+        self.i.resize(n, T::ZERO);
+        self.u0.resize(n, T::ZERO);
+        self.i0.resize(n, T::ZERO);
+        self.suspect.resize(n, 0);
+    }
+}
+
+impl<T: Real> Uniform<T> {
+    /// Whether a population is one of these.
+    pub fn fits(c: &Constants<T>) -> bool {
+        c.homogeneous && !c.holds
+    }
+
+    /// Plays one sample; spikes are appended to `out`, sorted by (time, unit).
+    pub fn run(
+        &mut self,
+        simd: Simd,
+        c: &Constants<T>,
+        afferents: &[Afferent<'_, T>],
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        rows(afferents, limits.duration, &mut self.rows);
+        self.state.reset(c);
+        self.spans.fill(simd, c, &self.rows, limits.duration);
+        play(simd, c, afferents, &self.rows, &self.spans, &mut self.state, limits, out)
+    }
+}
+
+vectorised! {
+    fn play<T>(
+        c: &Constants<T>,
+        afferents: &[Afferent<'_, T>],
+        rows: &[RowArrival],
+        spans: &Spans<T>,
+        state: &mut State<T>,
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        let mut now = 0.0;
+        for k in 0..=rows.len() {
+            // A population in which every neuron has had its only spike is done.
+            if state.spent == c.n {
+                break;
+            }
+            let until = rows.get(k).map_or(limits.duration, |row| row.time);
+            if until > now {
+                let (d, p) = spans.of(k);
+                let State { u, i, u0, i0, suspect, .. } = state;
+                let any = pass(p, d * c.inv_mem[0], &c.theta, &c.kappa_max, &c.i_gate, u, i, u0, i0, suspect);
+                if any != 0 {
+                    let first = out.len();
+                    play_suspects(c, (now, until, d), state, limits, out)?;
+                    state.order.sort(&mut out[first..]);
+                }
+                now = until;
+            }
+            let Some(row) = rows.get(k) else { break };
+            let row = afferents[row.afferent as usize].synapses.row(row.sender as usize);
+            match row.targets {
+                None => {
+                    for (i, &w) in state.i.iter_mut().zip(row.weight) {
+                        *i += w;
+                    }
+                }
+                Some(targets) => {
+                    for (&target, &w) in targets.iter().zip(row.weight) {
+                        state.i[target as usize] += w;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All lanes by one propagator, and whether any may have crossed. Every column is an argument of its own: arguments do
+/// not alias, which the compiler must know to use vectors.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn pass<T: Real>(
+    p: Propagator<T>,
+    span: T,
+    theta: &[T],
+    kappa_max: &[T],
+    gate: &[T],
+    u: &mut [T],
+    i: &mut [T],
+    u0: &mut [T],
+    i0: &mut [T],
+    suspect: &mut [u8],
+) -> u8 {
+    let n = u.len();
+    let (theta, kappa_max, gate) = (&theta[..n], &kappa_max[..n], &gate[..n]);
+    let (i, u0, i0, suspect) = (&mut i[..n], &mut u0[..n], &mut i0[..n], &mut suspect[..n]);
+    let mut any = 0u8;
+    for l in 0..n {
+        let (a, b) = (u[l], i[l]);
+        let (end_u, end_i) = (a * p.mem + b * p.kappa, b * p.syn);
+        let may = may_cross(a, b, span, theta[l], kappa_max[l], gate[l]);
+        let s = u8::from(may & !settled(b, end_u, end_i, theta[l]));
+        suspect[l] = s;
+        any |= s;
+        u0[l] = a;
+        i0[l] = b;
+        u[l] = end_u;
+        i[l] = end_i;
+    }
+    any
+}
+
+/// Finds the spikes of the suspects of one step, resets them, and leaves their states at the end of the step.
+#[inline(always)]
+fn play_suspects<T: Real>(
+    c: &Constants<T>,
+    (now, until, d): (f64, f64, T),
+    state: &mut State<T>,
+    limits: &Limits<'_>,
+    out: &mut Vec<Spike<T>>,
+) -> Result<()> {
+    let State { spent, u, i, u0, i0, suspect, roots, .. } = state;
+    roots.clear(suspect.len());
+    for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
+        let mut bytes = [0; LANES];
+        bytes.copy_from_slice(eight);
+        let mut left = u64::from_le_bytes(bytes);
+        while left != 0 {
+            let l = block * LANES + left.trailing_zeros() as usize / 8;
+            left &= left - 1;
+            roots.ask(Problem { lane: l as u32, start: now, d, u: u0[l], i: i0[l], theta: c.theta[l] });
+        }
+    }
+    let shared = c.neuron(0);
+    while !roots.is_empty() {
+        let mut again = 0;
+        for k in 0..roots.solve(shared) {
+            let (problem, s, at) = roots.answer(k);
+            let lane = problem.lane as usize;
+            let time = (problem.start + s.f64()).smaller(until);
+            out.push(Spike { time, unit: problem.lane, current: at });
+            let neuron = c.neuron(lane);
+            if neuron.t_ref == f64::INFINITY {
+                // Its only spike: from -infinity no sum of arrivals ever reaches the threshold again.
+                u[lane] = -T::INFINITY;
+                *spent += 1;
+                continue;
+            }
+            let d = T::of(until - time);
+            roots.replace(again, Problem { start: time, d, u: neuron.u_reset, i: at, ..problem });
+            again += 1;
+        }
+        limits.check(out.len(), out.last().map_or(0.0, |s| s.time))?;
+        // What is left of each span after the spike: to its end, and once more through the test.
+        roots.flow(shared, again);
+        let mut open = 0;
+        for k in 0..again {
+            let (problem, end_u, end_i) = roots.end(k);
+            let lane = problem.lane as usize;
+            u[lane] = end_u;
+            i[lane] = end_i;
+            let Problem { u, i, d, theta, .. } = problem;
+            let may = may_cross(u, i, d * shared.inv_mem, theta, shared.kappa_max, c.i_gate[lane]);
+            if d > T::ZERO && may && !settled(i, end_u, end_i, theta) {
+                roots.replace(open, problem);
+                open += 1;
+            }
+        }
+        roots.keep(open);
+    }
+    Ok(())
+}
+
+/// Puts the spikes of one step in order.
+#[derive(Debug, Clone, Default)]
+struct Order<T> {
+    copy: Vec<Spike<T>>,
+}
+
+/// Up to this many spikes are put in order by counting, for each, those that come before it.
+const FEW: usize = 32;
+
+impl<T: Real> Order<T> {
+    #[inline(always)]
+    fn sort(&mut self, spikes: &mut [Spike<T>]) {
+        let n = spikes.len();
+        if n <= 1 {
+            return;
+        }
+        if n > FEW {
+            spikes.sort_unstable_by(|a, b| a.time.total_cmp(&b.time).then(a.unit.cmp(&b.unit)));
+            return;
+        }
+        let (mut times, mut units) = ([f64::INFINITY; FEW], [u32::MAX; FEW]);
+        for (k, spike) in spikes.iter().enumerate() {
+            times[k] = spike.time;
+            units[k] = spike.unit;
+        }
+        self.copy.clear();
+        self.copy.extend_from_slice(spikes);
+        let lanes = n.next_multiple_of(LANES);
+        for (k, &spike) in self.copy.iter().enumerate() {
+            let mut rank = 0u64;
+            for other in 0..lanes {
+                let (t, unit) = (times[other], units[other]);
+                let tie = (t == spike.time) & ((unit < spike.unit) | ((unit == spike.unit) & (other < k)));
+                rank += u64::from((t < spike.time) | tie);
+            }
+            spikes[rank as usize] = spike;
+        }
+    }
+}
