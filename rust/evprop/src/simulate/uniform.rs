@@ -16,6 +16,7 @@ use crate::neuron::Constants;
 use crate::neuron::constants::LANES;
 use crate::neuron::flow::{Propagator, propagators};
 use crate::neuron::roots::{Problem, Roots};
+use crate::projection::Connectivity;
 use crate::record::arrivals::{Afferent, RowArrival, rows};
 use crate::vectorised;
 
@@ -105,11 +106,17 @@ impl<T: Real> Uniform<T> {
         rows(afferents, limits.duration, &mut self.rows);
         self.state.reset(c);
         self.spans.fill(simd, c, &self.rows, limits.duration);
-        play(simd, c, afferents, &self.rows, &self.spans, &mut self.state, limits, out)
+        let dense = |a: &Afferent<'_, T>| *a.synapses.connectivity == Connectivity::Dense;
+        if c.padded() == LANES && afferents.iter().all(dense) {
+            play_few(simd, c, afferents, &self.rows, &self.spans, &mut self.state, limits, out)
+        } else {
+            play(simd, c, afferents, &self.rows, &self.spans, &mut self.state, limits, out)
+        }
     }
 }
 
 vectorised! {
+    /// From row to row.
     fn play<T>(
         c: &Constants<T>,
         afferents: &[Afferent<'_, T>],
@@ -131,9 +138,7 @@ vectorised! {
                 let State { u, i, u0, i0, suspect, .. } = state;
                 let any = pass(p, d * c.inv_mem[0], &c.theta, &c.kappa_max, &c.i_gate, u, i, u0, i0, suspect);
                 if any != 0 {
-                    let first = out.len();
                     play_suspects(c, (now, until, d), state, limits, out)?;
-                    state.order.sort(&mut out[first..]);
                 }
                 now = until;
             }
@@ -154,6 +159,89 @@ vectorised! {
         }
         Ok(())
     }
+}
+
+vectorised! {
+    /// [`play`] for a population that fits one vector and hears all of its senders densely: while nothing is suspect,
+    /// the state stays in registers.
+    fn play_few<T>(
+        c: &Constants<T>,
+        afferents: &[Afferent<'_, T>],
+        rows: &[RowArrival],
+        spans: &Spans<T>,
+        state: &mut State<T>,
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        let eight = |column: &[T]| {
+            let mut lanes = [T::ZERO; LANES];
+            lanes.copy_from_slice(&column[..LANES]);
+            lanes
+        };
+        let (theta, kappa_max, gate) = (eight(&c.theta), eight(&c.kappa_max), eight(&c.i_gate));
+        let (mut u, mut i) = (eight(&state.u), eight(&state.i));
+        let mut now = 0.0;
+        for k in 0..=rows.len() {
+            if state.spent == c.n {
+                break;
+            }
+            let until = rows.get(k).map_or(limits.duration, |row| row.time);
+            if until > now {
+                let (d, p) = spans.of(k);
+                let (u0, i0) = (u, i);
+                let mut suspect = [0u8; LANES];
+                let any = pass_few(p, d * c.inv_mem[0], &theta, &kappa_max, &gate, &mut u, &mut i, &mut suspect);
+                if any {
+                    state.u.copy_from_slice(&u);
+                    state.i.copy_from_slice(&i);
+                    state.u0.copy_from_slice(&u0);
+                    state.i0.copy_from_slice(&i0);
+                    state.suspect.copy_from_slice(&suspect);
+                    play_suspects(c, (now, until, d), state, limits, out)?;
+                    (u, i) = (eight(&state.u), eight(&state.i));
+                }
+                now = until;
+            }
+            let Some(row) = rows.get(k) else { break };
+            let synapses = &afferents[row.afferent as usize].synapses;
+            let start = row.sender as usize * synapses.n_post;
+            // The lanes beyond the population's size may take anything that is finite: they have no threshold.
+            if let Some(weight) = synapses.weight.get(start..start + LANES) {
+                for (i, &w) in i.iter_mut().zip(weight) {
+                    *i += w;
+                }
+            } else {
+                for (i, &w) in i.iter_mut().zip(&synapses.weight[start..]) {
+                    *i += w;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// [`pass`] over one vector.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn pass_few<T: Real>(
+    p: Propagator<T>,
+    span: T,
+    theta: &[T; LANES],
+    kappa_max: &[T; LANES],
+    gate: &[T; LANES],
+    u: &mut [T; LANES],
+    i: &mut [T; LANES],
+    suspect: &mut [u8; LANES],
+) -> bool {
+    for l in 0..LANES {
+        let (a, b) = (u[l], i[l]);
+        let (end_u, end_i) = (a * p.mem + b * p.kappa, b * p.syn);
+        let may = may_cross(a, b, span, theta[l], kappa_max[l], gate[l]);
+        suspect[l] = u8::from(may & !settled(b, end_u, end_i, theta[l]));
+        u[l] = end_u;
+        i[l] = end_i;
+    }
+    u64::from_ne_bytes(*suspect) != 0
 }
 
 /// All lanes by one propagator, and whether any may have crossed. Every column is an argument of its own: arguments do
@@ -200,7 +288,8 @@ fn play_suspects<T: Real>(
     limits: &Limits<'_>,
     out: &mut Vec<Spike<T>>,
 ) -> Result<()> {
-    let State { spent, u, i, u0, i0, suspect, roots, .. } = state;
+    let State { spent, u, i, u0, i0, suspect, roots, order } = state;
+    let before = out.len();
     roots.clear(suspect.len());
     for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
         let mut bytes = [0; LANES];
@@ -249,6 +338,7 @@ fn play_suspects<T: Real>(
         }
         roots.keep(open);
     }
+    order.sort(&mut out[before..]);
     Ok(())
 }
 
@@ -259,7 +349,7 @@ struct Order<T> {
 }
 
 /// Up to this many spikes are put in order by counting, for each, those that come before it.
-const FEW: usize = 32;
+const FEW: usize = 64;
 
 impl<T: Real> Order<T> {
     #[inline(always)]
