@@ -46,6 +46,7 @@ def simulate(
     readouts: list[tuple[int, tuple[Any, ...]]],
     dtype: str,
     max_spikes: int,
+    stop_when_fired: int | None = None,
 ) -> CoreRecord: ...
 def replay(
     core: CoreNetwork,

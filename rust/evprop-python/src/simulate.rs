@@ -141,6 +141,7 @@ fn request(network: &evprop::network::Network, pop: usize, spec: &Bound<'_, PyAn
 
 /// Spikes and readouts of a batch.
 #[pyfunction]
+#[pyo3(signature = (core, params, inputs, duration, readouts, dtype, max_spikes, stop_when_fired=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn simulate(
     py: Python<'_>,
@@ -151,11 +152,12 @@ pub fn simulate(
     readouts: Vec<(usize, Bound<'_, PyAny>)>,
     dtype: &str,
     max_spikes: usize,
+    stop_when_fired: Option<usize>,
 ) -> PyResult<CoreRecord> {
     let inputs = spike_list(&inputs)?;
     let network = &core.network;
     let requests = readouts.iter().map(|(pop, spec)| request(network, *pop, spec)).collect::<PyResult<Vec<_>>>()?;
-    let settings = Settings { duration, max_spikes, eventwise_only: false, simd: Simd::detect() };
+    let settings = Settings { duration, max_spikes, eventwise_only: false, stop_when_fired, simd: Simd::detect() };
     let record = match dtype {
         "float64" => Either::Double(run(py, core, &params, &inputs, &requests, &settings)?),
         "float32" => Either::Single(run(py, core, &params, &inputs, &requests, &settings)?),

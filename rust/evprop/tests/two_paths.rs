@@ -34,7 +34,7 @@ fn network(delay: DelayKind, n: usize) -> Network {
 
 fn run(network: &Network, slots: &[Vec<f64>], spikes: SpikeBatch<'_>, eventwise_only: bool, simd: Simd) -> Record<f64> {
     let params = Params::new(network, slots.iter().map(Vec::as_slice).collect()).expect("sound parameters");
-    let settings = Settings { duration: 200.0, max_spikes: 100_000, eventwise_only, simd };
+    let settings = Settings { duration: 200.0, max_spikes: 100_000, stop_when_fired: None, eventwise_only, simd };
     simulate(&CancelFlag::new(), network, &params, &[spikes], &[], &settings).expect("no runaway")
 }
 

@@ -94,7 +94,13 @@ impl Case {
     }
 
     fn record(&self) -> Record<f64> {
-        let settings = Settings { duration: 200.0, max_spikes: 100_000, eventwise_only: false, simd: Simd::Baseline };
+        let settings = Settings {
+            duration: 200.0,
+            max_spikes: 100_000,
+            stop_when_fired: None,
+            eventwise_only: false,
+            simd: Simd::Baseline,
+        };
         simulate(&CancelFlag::new(), &self.network, &self.params(), &[self.batch()], &[], &settings)
             .expect("no runaway")
     }

@@ -40,8 +40,21 @@ pub fn keep_order<T>(afferents: &[Afferent<'_, T>]) -> bool {
 /// All row arrivals before `duration`, by (time, projection, sender's spike order).
 pub fn rows<T: Real>(afferents: &[Afferent<'_, T>], duration: f64, out: &mut Vec<RowArrival>) {
     out.clear();
+    more_rows(afferents, &[], duration, 0, out);
+}
+
+/// [`rows`] as they come to be known: of each afferent the first `heard` spikes are in `out` already, and the first
+/// `past` rows are over (no new one arrives before them).
+pub fn more_rows<T: Real>(
+    afferents: &[Afferent<'_, T>],
+    heard: &[usize],
+    duration: f64,
+    past: usize,
+    out: &mut Vec<RowArrival>,
+) {
     for (k, a) in afferents.iter().enumerate() {
-        for (&t, &sender) in a.train.times.iter().zip(a.train.units) {
+        let heard = heard.get(k).copied().unwrap_or(0);
+        for (&t, &sender) in a.train.times.iter().zip(a.train.units).skip(heard) {
             let crate::projection::RowDelay::Shared(d) = a.synapses.row(sender as usize).delay else {
                 unreachable!("rows() is only for afferents that keep their order")
             };
@@ -51,8 +64,10 @@ pub fn rows<T: Real>(afferents: &[Afferent<'_, T>], duration: f64, out: &mut Vec
             }
         }
     }
-    if !out.is_sorted_by(|a, b| a.time <= b.time) {
-        out.sort_by(|a, b| a.time.total_cmp(&b.time));
+    let order = |a: &RowArrival, b: &RowArrival| a.time.total_cmp(&b.time).then(a.afferent.cmp(&b.afferent));
+    let ahead = &mut out[past..];
+    if !ahead.is_sorted_by(|a, b| order(a, b).is_le()) {
+        ahead.sort_by(order);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod readout;
 pub mod replay;
 pub mod sample;
 pub mod uniform;
+pub mod until_fired;
 pub mod windows;
 
 use crate::error::{Error, Result};
@@ -46,6 +47,8 @@ pub struct Limits<'a> {
     pub population: &'a str,
     /// Sample in the batch, for the error.
     pub sample: usize,
+    /// Nobody asks what happens after the step in which the last neuron of the population has spiked.
+    pub until_fired: bool,
     /// Set from outside to stop.
     pub cancel: &'a CancelFlag,
 }
@@ -77,6 +80,8 @@ pub struct Settings {
     pub max_spikes: usize,
     /// Play feed-forward populations eventwise too: slower, and an independent check of the lockstep path.
     pub eventwise_only: bool,
+    /// A sample ends once every neuron of this population has spiked: later spikes, of any population, are left out.
+    pub stop_when_fired: Option<usize>,
     /// Vector width.
     pub simd: Simd,
 }
@@ -96,6 +101,9 @@ pub fn simulate<T: Real>(
         if network.populations()[request.population].kind == Kind::Input {
             return Err(Error::Argument("an input population has no voltage to read".into()));
         }
+    }
+    if let Some(p) = settings.stop_when_fired {
+        until_fired::check(network, p, requests)?;
     }
     let constants = params.all_constants(network);
     let deliveries: Vec<_> = network.components().iter().map(|c| deliveries(network, params, c, settings)).collect();
@@ -134,6 +142,15 @@ pub struct Chunk<T> {
     pub populations: Vec<PopulationRecord<T>>,
     /// By readout.
     pub readouts: Vec<ReadoutValues<T>>,
+}
+
+impl<T: Real> PopulationRecord<T> {
+    /// Appends spikes to the last sample.
+    pub fn extend(&mut self, spikes: &[Spike<T>]) {
+        self.times.extend(spikes.iter().map(|s| s.time));
+        self.units.extend(spikes.iter().map(|s| s.unit));
+        self.current.extend(spikes.iter().map(|s| s.current));
+    }
 }
 
 /// Joins chunks in order.

@@ -4,6 +4,7 @@ use super::eventwise::{Eventwise, Inlet, Member, Source};
 use super::lockstep::Lockstep;
 use super::readout::View;
 use super::replay::currents_at;
+use super::until_fired::{Fired, Turns};
 use super::windows::{self, Windows};
 use super::{Chunk, Limits, Settings, Spike};
 use crate::error::Result;
@@ -33,6 +34,8 @@ pub struct Player<'a, T> {
     abreast: Abreast<T>,
     eventwise: Eventwise<T>,
     windows: Windows<T>,
+    turns: Option<Turns<T>>,
+    fired: Fired,
     spans: Spans<T>,
     sorted: Sorted<T>,
     scratch: Vec<Vec<Spike<T>>>,
@@ -63,6 +66,8 @@ impl<'a, T: Real> Player<'a, T> {
             abreast: Abreast::default(),
             eventwise: Eventwise::default(),
             windows: Windows::default(),
+            turns: Turns::new(network, constants, settings),
+            fired: Fired::default(),
             spans: Spans::default(),
             sorted: Sorted::default(),
             scratch: vec![Vec::new(); network.populations().len()],
@@ -79,8 +84,18 @@ impl<'a, T: Real> Player<'a, T> {
         };
         let first = range.start;
         for sample in range {
-            for (component, deliveries) in self.network.components().iter().zip(self.deliveries) {
-                self.component(component, deliveries.as_ref(), inputs, sample, sample - first, &mut chunk)?;
+            let at = (sample, sample - first);
+            if let Some(mut turns) = self.turns.take() {
+                let Self { network, params, constants, settings, .. } = *self;
+                let limits = |p| self.limits(p, sample);
+                let played = turns.play(network, params, constants, settings, limits, inputs, at, &mut chunk);
+                self.turns = Some(turns);
+                played?;
+            } else {
+                self.components(inputs, at, &mut chunk)?;
+            }
+            if let Some(p) = self.settings.stop_when_fired {
+                self.fired.cut(self.network.populations()[p].size, p, sample - first, &mut chunk);
             }
             self.readouts(inputs, sample, sample - first, &mut chunk);
         }
@@ -90,12 +105,26 @@ impl<'a, T: Real> Player<'a, T> {
         Ok(chunk)
     }
 
+    /// Plays one sample, population by population.
+    fn components(
+        &mut self,
+        inputs: &[SpikeBatch<'_>],
+        (sample, local): (usize, usize),
+        chunk: &mut Chunk<T>,
+    ) -> Result<()> {
+        for (component, deliveries) in self.network.components().iter().zip(self.deliveries) {
+            self.component(component, deliveries.as_ref(), inputs, sample, local, chunk)?;
+        }
+        Ok(())
+    }
+
     fn limits(&self, p: usize, sample: usize) -> Limits<'a> {
         Limits {
             duration: self.settings.duration,
             max_spikes: self.settings.max_spikes,
             population: &self.network.populations()[p].name,
             sample,
+            until_fired: self.settings.stop_when_fired == Some(p),
             cancel: self.cancel,
         }
     }
@@ -131,9 +160,7 @@ impl<'a, T: Real> Player<'a, T> {
         for &p in &component.populations {
             let record = &mut chunk.populations[p];
             let spikes = &self.scratch[p];
-            record.times.extend(spikes.iter().map(|s| s.time));
-            record.units.extend(spikes.iter().map(|s| s.unit));
-            record.current.extend(spikes.iter().map(|s| s.current));
+            record.extend(spikes);
             record.offsets.push(record.times.len() as i64);
         }
         if component.populations.iter().any(|&p| self.constants[p].holds) {

@@ -17,13 +17,19 @@ use crate::neuron::constants::LANES;
 use crate::neuron::flow::{Propagator, propagators};
 use crate::neuron::roots::{Problem, Roots};
 use crate::projection::Connectivity;
-use crate::record::arrivals::{Afferent, RowArrival, rows};
+use crate::record::arrivals::{Afferent, RowArrival, more_rows};
 use crate::vectorised;
 
 /// Reusable storage.
 #[derive(Debug, Clone, Default)]
 pub struct Uniform<T> {
     rows: Vec<RowArrival>,
+    /// How many spikes of each afferent are among the rows.
+    heard: Vec<usize>,
+    /// How many rows are over.
+    past: usize,
+    /// Up to when the population has been played, ms.
+    now: f64,
     spans: Spans<T>,
     state: State<T>,
 }
@@ -42,6 +48,9 @@ struct Spans<T> {
 struct State<T> {
     /// Neurons that have had their only spike.
     spent: usize,
+    /// Neurons that have not spiked so far, if anybody asks.
+    silent: usize,
+    fired: Vec<bool>,
     u: Vec<T>,
     i: Vec<T>,
     u0: Vec<T>,
@@ -52,10 +61,10 @@ struct State<T> {
 }
 
 impl<T: Real> Spans<T> {
-    fn fill(&mut self, simd: Simd, c: &Constants<T>, rows: &[RowArrival], duration: f64) {
+    /// From `now` to each row, and on to `end` if it is given.
+    fn fill(&mut self, simd: Simd, c: &Constants<T>, mut now: f64, rows: &[RowArrival], end: Option<f64>) {
         self.d.clear();
-        let mut now = 0.0;
-        for until in rows.iter().map(|row| row.time).chain([duration]) {
+        for until in rows.iter().map(|row| row.time).chain(end) {
             self.d.push(T::of(until - now));
             now = until;
         }
@@ -78,6 +87,9 @@ impl<T: Real> State<T> {
     fn reset(&mut self, c: &Constants<T>) {
         let n = c.padded();
         self.spent = 0;
+        self.silent = c.n;
+        self.fired.clear();
+        self.fired.resize(c.n, false);
         self.u.clear();
         self.u.extend((0..n).map(|i| c.neuron(i).u_init));
         self.i.clear();
@@ -103,14 +115,75 @@ impl<T: Real> Uniform<T> {
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
-        rows(afferents, limits.duration, &mut self.rows);
+        self.begin(c, afferents.len());
+        self.go_on(simd, c, afferents, (f64::INFINITY, f64::INFINITY), limits, out)
+    }
+
+    /// At 0 ms, nothing heard.
+    pub fn begin(&mut self, c: &Constants<T>, n_afferents: usize) {
+        self.rows.clear();
+        self.heard.clear();
+        self.heard.resize(n_afferents, 0);
+        (self.past, self.now) = (0, 0.0);
         self.state.reset(c);
-        self.spans.fill(simd, c, &self.rows, limits.duration);
+    }
+
+    /// Up to when all spikes are known (those at that very time may not be), ms.
+    pub fn now(&self) -> f64 {
+        self.now
+    }
+
+    /// Hears what is new in the trains and plays the rows up to `last` that lie before `before`; if both are infinite, to
+    /// the end of the trial. Nothing depends on where a sample is cut: a step is always from row to row.
+    pub fn go_on(
+        &mut self,
+        simd: Simd,
+        c: &Constants<T>,
+        afferents: &[Afferent<'_, T>],
+        (last, before): (f64, f64),
+        limits: &Limits<'_>,
+        out: &mut Vec<Spike<T>>,
+    ) -> Result<()> {
+        more_rows(afferents, &self.heard, limits.duration, self.past, &mut self.rows);
+        for (heard, a) in self.heard.iter_mut().zip(afferents) {
+            *heard = a.train.len();
+        }
+        let end = (last.smaller(before) == f64::INFINITY).then_some(limits.duration);
+        let ahead = &self.rows[self.past..];
+        let ahead = &ahead[..ahead.partition_point(|row| row.time <= last && row.time < before)];
+        if ahead.is_empty() && end.is_none() {
+            return Ok(());
+        }
+        self.spans.fill(simd, c, self.now, ahead, end);
+        let steps = Steps { from: self.now, rows: ahead, end };
         let dense = |a: &Afferent<'_, T>| *a.synapses.connectivity == Connectivity::Dense;
         if c.padded() == LANES && afferents.iter().all(dense) {
-            play_few(simd, c, afferents, &self.rows, &self.spans, &mut self.state, limits, out)
+            play_few(simd, c, afferents, steps, &self.spans, &mut self.state, limits, out)?;
         } else {
-            play(simd, c, afferents, &self.rows, &self.spans, &mut self.state, limits, out)
+            play(simd, c, afferents, steps, &self.spans, &mut self.state, limits, out)?;
+        }
+        self.now = end.or(ahead.last().map(|row| row.time)).unwrap_or(self.now);
+        self.past += ahead.len();
+        Ok(())
+    }
+}
+
+/// Rows to be played from a time on.
+#[derive(Debug, Clone, Copy)]
+struct Steps<'a> {
+    from: f64,
+    rows: &'a [RowArrival],
+    /// The end of the trial, if that is to be reached.
+    end: Option<f64>,
+}
+
+impl Steps<'_> {
+    /// Where step `k` ends, and the row that arrives there.
+    #[inline(always)]
+    fn step(&self, k: usize) -> Option<(f64, Option<&RowArrival>)> {
+        match self.rows.get(k) {
+            Some(row) => Some((row.time, Some(row))),
+            None => self.end.map(|end| (end, None)),
         }
     }
 }
@@ -120,19 +193,19 @@ vectorised! {
     fn play<T>(
         c: &Constants<T>,
         afferents: &[Afferent<'_, T>],
-        rows: &[RowArrival],
+        steps: Steps<'_>,
         spans: &Spans<T>,
         state: &mut State<T>,
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
-        let mut now = 0.0;
-        for k in 0..=rows.len() {
-            // A population in which every neuron has had its only spike is done.
-            if state.spent == c.n {
+        let mut now = steps.from;
+        for k in 0..=steps.rows.len() {
+            // A population in which every neuron has had its only spike is done, or its first, where only that counts.
+            if state.spent == c.n || (limits.until_fired && state.silent == 0) {
                 break;
             }
-            let until = rows.get(k).map_or(limits.duration, |row| row.time);
+            let Some((until, row)) = steps.step(k) else { break };
             if until > now {
                 let (d, p) = spans.of(k);
                 let State { u, i, u0, i0, suspect, .. } = state;
@@ -142,7 +215,7 @@ vectorised! {
                 }
                 now = until;
             }
-            let Some(row) = rows.get(k) else { break };
+            let Some(row) = row else { break };
             let row = afferents[row.afferent as usize].synapses.row(row.sender as usize);
             match row.targets {
                 None => {
@@ -167,7 +240,7 @@ vectorised! {
     fn play_few<T>(
         c: &Constants<T>,
         afferents: &[Afferent<'_, T>],
-        rows: &[RowArrival],
+        steps: Steps<'_>,
         spans: &Spans<T>,
         state: &mut State<T>,
         limits: &Limits<'_>,
@@ -180,12 +253,12 @@ vectorised! {
         };
         let (theta, kappa_max, gate) = (eight(&c.theta), eight(&c.kappa_max), eight(&c.i_gate));
         let (mut u, mut i) = (eight(&state.u), eight(&state.i));
-        let mut now = 0.0;
-        for k in 0..=rows.len() {
-            if state.spent == c.n {
+        let mut now = steps.from;
+        for k in 0..=steps.rows.len() {
+            if state.spent == c.n || (limits.until_fired && state.silent == 0) {
                 break;
             }
-            let until = rows.get(k).map_or(limits.duration, |row| row.time);
+            let Some((until, row)) = steps.step(k) else { break };
             if until > now {
                 let (d, p) = spans.of(k);
                 let (u0, i0) = (u, i);
@@ -202,7 +275,7 @@ vectorised! {
                 }
                 now = until;
             }
-            let Some(row) = rows.get(k) else { break };
+            let Some(row) = row else { break };
             let synapses = &afferents[row.afferent as usize].synapses;
             let start = row.sender as usize * synapses.n_post;
             // The lanes beyond the population's size may take anything that is finite: they have no threshold.
@@ -216,6 +289,8 @@ vectorised! {
                 }
             }
         }
+        state.u.copy_from_slice(&u);
+        state.i.copy_from_slice(&i);
         Ok(())
     }
 }
@@ -288,7 +363,7 @@ fn play_suspects<T: Real>(
     limits: &Limits<'_>,
     out: &mut Vec<Spike<T>>,
 ) -> Result<()> {
-    let State { spent, u, i, u0, i0, suspect, roots, order } = state;
+    let State { spent, silent, fired, u, i, u0, i0, suspect, roots, order } = state;
     let before = out.len();
     roots.clear(suspect.len());
     for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
@@ -309,6 +384,9 @@ fn play_suspects<T: Real>(
             let lane = problem.lane as usize;
             let time = (problem.start + s.f64()).smaller(until);
             out.push(Spike { time, unit: problem.lane, current: at });
+            if limits.until_fired {
+                *silent -= usize::from(!std::mem::replace(&mut fired[lane], true));
+            }
             let neuron = c.neuron(lane);
             if neuron.t_ref == f64::INFINITY {
                 // Its only spike: from -infinity no sum of arrivals ever reaches the threshold again.
