@@ -18,7 +18,7 @@ from .errors import CotangentError, ParameterError, UnknownNameError, nearest
 from .losses import Loss, LossResult
 from .network import Network
 from .parameters import Array, all_finite
-from .record import Record, SpikesGiven, core_inputs
+from .record import Record, SpikesGiven, check_played, core_inputs
 from .simulators import DEFAULT, Simulator
 
 Floats = NDArray[np.float64]
@@ -142,6 +142,7 @@ def value_and_grad(
     selected = net.layout.select(wrt)
     limit = _check_max_dw_norm(max_dw_norm)
     record = chosen.simulate(net, params, spikes, duration=duration, readouts=loss.readouts(net))
+    check_played(record, loss)
     result = loss.evaluate(record, targets)
     scale = 1.0 / record.batch_size
     if getattr(result.values, "shape", None) != (record.batch_size,):

@@ -22,7 +22,7 @@ from .loader import Data, count_samples, take
 from .losses import Loss, LossSum
 from .network import Network
 from .parameters import Array
-from .record import Record
+from .record import Record, check_played
 from .simulators import Simulator, simulate
 
 
@@ -149,6 +149,7 @@ def evaluate(
         record = simulate(
             net, params, take(data.spikes, part), duration=duration, readouts=readouts, simulator=simulator
         )
+        check_played(record, loss)
         total += float(loss.evaluate(record, labels[part]).values.sum())
         if classifies:
             predictions[part] = loss.predict(record)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._core import CoreRecord, fingerprint, replay
-from .errors import ParameterError, RecordError, SpikesError, UnknownNameError, nearest
+from .errors import ConfigError, ParameterError, RecordError, SpikesError, UnknownNameError, nearest
 from .network import Network
 from .parameters import Array, check_duration
 from .readouts import Readout
@@ -35,6 +35,7 @@ class Record:
         spikes: {population: Spikes}, Input populations included.
         readout: {population: [array (batch, n) for each readout asked for]} (`Sampled`: (batch, m, n)).
         readouts: {population: [the readouts asked for]}.
+        stop_when_fired: the population whose first spikes ended the samples (`Exact`), or None.
         min_vdot: the floor of dV/dt at a spike, for observed spikes only (`from_spikes`); else None.
     """
 
@@ -50,6 +51,7 @@ class Record:
         dtype: str,
         readouts: Mapping[str, Sequence[Readout]] | None = None,
         min_vdot: float | None = None,
+        stop_when_fired: str | None = None,
     ) -> None:
         self.network = network
         self.params = params
@@ -58,6 +60,7 @@ class Record:
         self.dtype = dtype
         self.readouts: Mapping[str, Sequence[Readout]] = readouts or {}
         self.min_vdot = min_vdot
+        self.stop_when_fired = stop_when_fired
         self.batch_size = len(next(iter(inputs.values())))
         self._core_record = core_record
         self._arrays = arrays
@@ -138,6 +141,20 @@ class Record:
                 k += len(asked)
             self._readout = filled
         return self._readout
+
+    @property
+    def ends(self) -> NDArray[np.float64]:
+        """(batch,) ms: how far each sample was played: ``duration``, or the last spike that ``stop_when_fired`` waited
+        for."""
+        ends = np.full(self.batch_size, self.duration)
+        if self.stop_when_fired is not None:
+            spikes = self.spikes[self.stop_when_fired]
+            fired = np.zeros((self.batch_size, spikes.n_units), np.bool_)
+            fired[spikes.samples, spikes.units] = True
+            # Nothing is recorded after that spike, so it is the population's last.
+            last = spikes.offsets[1:][fired.all(axis=1)] - 1
+            ends[fired.all(axis=1)] = spikes.times[last]
+        return ends
 
     def readout_index(self, population: str, readout: Readout) -> int:
         """The place of a readout in ``record.readout[population]``."""
@@ -221,6 +238,19 @@ class _SpikesByPopulation(Mapping[str, Spikes]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def check_played(record: Record, loss: Any) -> None:
+    """Raise if samples that ended early lack what the loss may read."""
+    stop = record.stop_when_fired
+    if stop is None:
+        return
+    first_spikes_of = getattr(loss, "first_spikes_of", None)
+    if first_spikes_of is None or first_spikes_of(record.network) != stop:
+        raise ConfigError(
+            f"stop_when_fired={stop!r} leaves out spikes that {loss!r} may read: it goes with losses of the first "
+            f"spikes of {stop!r} alone. Use Exact() without it (or, for a loss of your own, define first_spikes_of)."
+        )
 
 
 def collect_inputs(net: Network, spikes: SpikesGiven, duration: float | None) -> dict[str, Spikes]:

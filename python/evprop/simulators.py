@@ -19,7 +19,7 @@ from .errors import ConfigError, NetworkError, ParameterError, ShapeError, Spike
 from .network import Network
 from .parameters import Array, check_dtype, check_duration
 from .readouts import Readout
-from .record import Record, SpikesGiven, collect_inputs, core_inputs
+from .record import Record, SpikesGiven, check_played, collect_inputs, core_inputs
 from .spikes import Spikes
 
 ReadoutsGiven = Mapping[str, Sequence[Readout]]
@@ -62,12 +62,17 @@ class Exact:
         dtype: "float64" or "float32", of the state; spike times are float64 either way. The parameters must have it.
         max_spikes: the most spikes that one population may emit in one sample; a network beyond it is a runaway
             and ends with a `RunawayError`. No spike is ever dropped.
+        stop_when_fired: a LIF population; each sample ends as soon as every neuron of it has spiked once, and later
+            spikes, of any population, are left out (the end of each sample is ``record.ends``). Value and gradients
+            of a loss of its first spikes stay what they are; any other loss, and readouts, are refused. None plays
+            every sample to its end.
         device: "cpu".
     """
 
     dtype: str = "float64"
     max_spikes: int = DEFAULT_MAX_SPIKES
     device: str = "cpu"
+    stop_when_fired: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", check_dtype(self.dtype))
@@ -78,6 +83,10 @@ class Exact:
         if not 1 <= limit < 2**63:
             raise ConfigError(f"Exact: max_spikes is {limit}; it must be >= 1.")
         object.__setattr__(self, "max_spikes", limit)
+        if not (self.stop_when_fired is None or isinstance(self.stop_when_fired, str)):
+            raise ConfigError(
+                f"Exact: stop_when_fired is {self.stop_when_fired!r}; give the name of a LIF population, or None."
+            )
         if self.device != "cpu":
             raise ConfigError(
                 f'Exact: device {self.device!r} is not available in this version; use device="cpu".'
@@ -97,9 +106,10 @@ class Exact:
         arrays = net.layout.arrays(params, self.dtype)
         inputs = collect_inputs(net, spikes, span)
         specs = _readout_specs(net, readouts, span) if readouts else []
+        stop = None if self.stop_when_fired is None else _stop(net, self.stop_when_fired, specs)
         try:
             core_record = _core.simulate(
-                net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes
+                net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes, stop
             )
         except ParameterError as error:
             refused = error
@@ -113,12 +123,28 @@ class Exact:
                 duration=span,
                 dtype=self.dtype,
                 readouts=readouts,
+                stop_when_fired=self.stop_when_fired,
             )
         net.layout.complain(params, self.dtype)  # the core looks at every value; this says it in full
         raise refused
 
 
 DEFAULT = Exact()
+
+
+def _stop(net: Network, name: str, specs: Sequence[Any]) -> int:
+    kind = net.population(name).kind
+    if kind != "lif":
+        raise NetworkError(
+            f"stop_when_fired names {name!r}, which is an {kind.upper() if kind == 'li' else 'Input'} population; "
+            "only LIF neurons spike by themselves."
+        )
+    if specs:
+        raise ConfigError(
+            f"stop_when_fired={name!r} ends samples early, so readouts of the whole trial cannot be had; "
+            "use Exact() without it."
+        )
+    return net.index[name]
 
 
 def _readout_specs(
@@ -173,6 +199,7 @@ def predict(
     record = simulate(
         net, params, spikes, duration=duration, readouts=loss.readouts(net), simulator=simulator
     )
+    check_played(record, loss)
     return loss.predict(record)
 
 
@@ -207,6 +234,8 @@ def trace(
     if not (np.isfinite(at).all() and (at >= 0).all()):
         bad = int(np.flatnonzero(~(np.isfinite(at) & (at >= 0)))[0])
         raise ParameterError(f"times[{bad}] is {at[bad]} ms; it must be finite and >= 0.")
+    if getattr(simulator, "stop_when_fired", None) is not None:
+        raise ConfigError("trace needs the whole trial; use a simulator without stop_when_fired.")
     duration = float(at.max()) or 1.0  # nothing after the last time can act on it; a duration of 0 is none
     batch = _one_sample(net, spikes, duration)
     record = simulate(net, params, batch, duration=duration, simulator=simulator)

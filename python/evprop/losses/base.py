@@ -56,6 +56,13 @@ class Loss(ABC):
         """(batch,) int64: the class of each sample, -1 where there is no decision."""
         raise ConfigError(f"{type(self).__name__} predicts no classes.")
 
+    def first_spikes_of(self, net: Network) -> str | None:
+        """The population of which this loss reads first spikes, and nothing else; None if it may read more.
+
+        Such a loss may be used with ``Exact(stop_when_fired=...)``.
+        """
+        return None
+
     def check_targets(self, where: Network | Record, targets: Any) -> Any:
         """The targets as `evaluate` needs them; raises `TargetError` where they do not fit.
 
@@ -112,6 +119,10 @@ class LossSum(Loss):
 
     def predict(self, record: Record) -> Labels:
         return self.terms[0][1].predict(record)
+
+    def first_spikes_of(self, net: Network) -> str | None:
+        read = {loss.first_spikes_of(net) for _, loss in self.terms}
+        return read.pop() if len(read) == 1 else None
 
     def check_targets(self, where: Network | Record, targets: Any) -> Any:
         for _, loss in self.terms:

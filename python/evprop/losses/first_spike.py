@@ -68,6 +68,9 @@ class FirstSpike(Loss):
             record, output_population(record.network, self.population, "FirstSpike", spiking=True)
         )
 
+    def first_spikes_of(self, net: Network) -> str | None:
+        return output_population(net, self.population, "FirstSpike", spiking=True)
+
     def check_targets(self, where: Network | Record, targets: Any) -> Labels:
         net = where.network if isinstance(where, Record) else where
         return check_labels(

@@ -60,6 +60,9 @@ class RelativeMSE(Loss):
             record, output_population(record.network, self.population, "RelativeMSE", spiking=True)
         )
 
+    def first_spikes_of(self, net: Network) -> str | None:
+        return output_population(net, self.population, "RelativeMSE", spiking=True)
+
     def check_targets(self, where: Network | Record, targets: Any) -> Labels:
         net = where.network if isinstance(where, Record) else where
         return check_labels(

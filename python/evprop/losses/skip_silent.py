@@ -65,5 +65,8 @@ class SkipSilentLabels(Loss):
     def predict(self, record: Record) -> Labels:
         return self.loss.predict(record)
 
+    def first_spikes_of(self, net: Network) -> str | None:
+        return self.loss.first_spikes_of(net)
+
     def check_targets(self, where: Network | Record, targets: Any) -> Any:
         return self.loss.check_targets(where, targets)

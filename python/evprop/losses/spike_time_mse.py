@@ -50,6 +50,9 @@ class SpikeTimeMSE(Loss):
             record, output_population(record.network, self.population, "SpikeTimeMSE", spiking=True)
         )
 
+    def first_spikes_of(self, net: Network) -> str | None:
+        return output_population(net, self.population, "SpikeTimeMSE", spiking=True)
+
     def check_targets(self, where: Network | Record, targets: Any) -> Floats:
         net, batch = (where.network, where.batch_size) if isinstance(where, Record) else (where, None)
         n = net.populations[output_population(net, self.population, "SpikeTimeMSE", spiking=True)].size
