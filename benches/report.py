@@ -37,6 +37,7 @@ class Entry:
 ENTRIES = (
     Entry("evprop float64", "evprop_.py", "evprop", peer=False),
     Entry("evprop float32", "evprop_.py", "evprop", ("--dtype", "float32"), peer=False),
+    Entry("evprop float64, stopped when fired", "evprop_.py", "evprop", ("--stop",), peer=False),
     Entry("evprop float64, jaxsnn's net", "evprop_.py", "evprop", ("--matched",), peer=False),
     Entry("jaxsnn EventProp", "jaxsnn_.py", "jaxsnn"),
     Entry("spyx dt 0.5 ms", "spyx_.py", "spyx"),

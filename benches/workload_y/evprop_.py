@@ -1,11 +1,13 @@
 """Workload Y in evprop: exact events, no grid. Options choose the number type and the network of the jaxsnn script.
 
-    python benches/workload_y/evprop_.py [--dtype float32] [--matched]
+    python benches/workload_y/evprop_.py [--dtype float32] [--matched] [--stop]
 
 The window is 30 ms, that of the gridded peers. An output spikes once (t_ref infinite): the loss looks at first spikes
 only, so value and gradient are those of outputs that go on spiking.
 `--matched`: the network that `jaxsnn_.py` runs, with its constants, weights and inputs: tau 20/10 ms and one spike
 per neuron.
+`--stop`: a sample ends once every output has spiked (`Exact(stop_when_fired="output")`): value and gradients are the
+same, later hidden spikes are neither computed nor counted.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     parser.add_argument("--matched", action="store_true", help="the network of the jaxsnn script")
+    parser.add_argument("--stop", action="store_true", help="end each sample with the last first output spike")
     args = parser.parse_args()
 
     if args.matched:
@@ -50,7 +53,7 @@ def main() -> None:
         ],
     )
     params = net.init(seed=0, dtype=args.dtype)
-    simulator = evprop.Exact(dtype=args.dtype)
+    simulator = evprop.Exact(dtype=args.dtype, stop_when_fired="output" if args.stop else None)
     loss = evprop.losses.FirstSpike(tau_0=common.TAU_0, tau_1=6.4, alpha=3e-3)
     adam = evprop.optim.Adam(common.LEARNING_RATE)
     state = adam.init(net, params)
@@ -76,7 +79,9 @@ def main() -> None:
         evprop.__version__,
         figures,
         dtype=args.dtype,
-        method="exact EventProp" + (", one spike per neuron, 20/10 ms" if args.matched else ""),
+        method="exact EventProp"
+        + (", one spike per neuron, 20/10 ms" if args.matched else "")
+        + (", samples end with the last first output spike" if args.stop else ""),
         hidden_spikes=len(record.spikes["hidden"].times) / common.BATCH,
         output_spikes=len(record.spikes["output"].times) / common.BATCH,
     )
