@@ -110,7 +110,8 @@ fn run<T: Real>(
 ) -> Record<T> {
     let slots: Vec<Vec<T>> = slots.iter().map(|slot| slot.iter().map(|&x| T::of(x)).collect()).collect();
     let params = Params::new(network, slots.iter().map(Vec::as_slice).collect()).expect("sound parameters");
-    let settings = Settings { duration: DURATION, max_spikes: 200_000, eventwise_only: eventwise, simd };
+    let settings =
+        Settings { duration: DURATION, max_spikes: 200_000, eventwise_only: eventwise, simd, stop_when_fired: None };
     simulate(&CancelFlag::new(), network, &params, &[spikes], &[], &settings).expect("no runaway")
 }
 
