@@ -58,8 +58,11 @@ lint: $(VENV)/.built ## rustfmt, clippy, ruff, mypy, and cargo-deny where it is 
 	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
 	"$(BIN)/ruff" check
 	"$(BIN)/mypy"
-	@if command -v cargo-deny >/dev/null; then cargo deny check; \
-	else echo "cargo-deny is not installed: licences and advisories not checked (cargo install cargo-deny)"; fi
+	@if ! command -v cargo-deny >/dev/null; then \
+		echo "cargo-deny is not installed: licences and advisories not checked (cargo install cargo-deny --locked)"; \
+	else cargo deny check bans licenses sources && \
+		if cargo deny fetch db >/dev/null 2>&1; then cargo deny check advisories; \
+		else echo "the advisory database cannot be reached from here: advisories not checked"; fi; fi
 
 format: $(VENV)/.packages ## rustfmt, and ruff's automatic fixes
 	cargo fmt --all
