@@ -9,7 +9,7 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [populations.NAME]   kind = "Input" | "LIF" | "LI"         constants: numbers or initialisers
     [projections.NAME]   kind = "Dense"                        weight, delay: numbers or initialisers
     [simulator]          kind = "Exact"
-    [loss]               kind = "FirstSpike" | "RelativeMSE" | "SpikeTimeMSE" | "CrossEntropy"
+    [loss]               kind = "FirstSpike" | "RelativeMSE" | "SkipSilentLabels" | "SpikeTimeMSE" | "CrossEntropy"
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
     [training]           epochs, batch_size, max_dw_norm
     [callbacks.KIND]     KIND = KeepBest | StopWhen | WeightBumping
@@ -32,7 +32,6 @@ from typing import Any
 
 from . import callbacks, datasets, init, losses, optim
 from .errors import ConfigError, EvpropError, nearest
-from .losses.skip_silent import SkipSilentLabels
 from .populations import POPULATIONS
 from .projections import Dense
 from .simulators import Exact
@@ -50,7 +49,7 @@ SCHEDULES = _named(optim.Constant, optim.CosineDecay, optim.ExponentialDecay, op
 MAPS = _named(optim.Log, optim.Sigmoid)
 DATA = _named(datasets.yin_yang, datasets.sequence_detection)
 LOSSES = _named(
-    losses.CrossEntropy, losses.FirstSpike, losses.RelativeMSE, losses.SpikeTimeMSE, SkipSilentLabels
+    losses.CrossEntropy, losses.FirstSpike, losses.RelativeMSE, losses.SkipSilentLabels, losses.SpikeTimeMSE
 )
 OPTIMISERS = _named(optim.SGD, optim.Adam, optim.AdamW)
 CALLBACKS = _named(callbacks.KeepBest, callbacks.StopWhen, callbacks.WeightBumping)
