@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tomllib
 
+import numpy as np
 import pytest
 
 from evprop import config as module
@@ -43,6 +44,14 @@ def test_published_settings_of_wunderlich_and_pehle():
         rates.append(e.optimiser.learning_rates(state)["*"])
     assert rates == pytest.approx([5e-3, 5e-3, 5e-3 * 0.95])
     assert (e.config["training.epochs"], e.config["training.batch_size"]) == (100, 32)
+    assert e.config["training.shuffle"] == "in_place"
+    weights = build_experiment(load_config("yin-yang-wunderlich-pehle", ["seed=3"])).init()
+    for name, mean, std, shape in (
+        ("input_hidden", 1.5, 0.78, (5, 200)),
+        ("hidden_output", 0.93, 0.1, (200, 3)),
+    ):
+        drawn = np.random.default_rng(3).normal(mean, std, shape)
+        np.testing.assert_array_equal(weights[f"{name}.weight"], drawn)
     assert [len(e.data[s]) for s in ("train", "validation", "test")] == [5000, 1000, 1000]
 
 

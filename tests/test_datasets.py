@@ -153,9 +153,23 @@ def test_loader_order_depends_on_seed_and_epoch_alone():
     np.testing.assert_array_equal(Loader(data, 20, 5, shuffle=False).order(9), np.arange(103))
 
 
-def test_loader_goes_on_at_any_batch():
+def test_loader_shuffles_in_place_as_published_codes_do():
     data = yin_yang("test", size=103)
-    loader = Loader(data, 20, seed=5)
+    published = np.random.RandomState(5)  # what numpy.random.seed(5) sets the global generator to
+    order = np.arange(103)
+    loader = Loader(data, 20, seed=5, shuffle="in_place")
+    for epoch in range(4):
+        steps = np.arange(103)
+        published.shuffle(steps)
+        order = order[steps]
+        np.testing.assert_array_equal(loader.order(epoch), order)
+    np.testing.assert_array_equal(loader.order(1), Loader(data, 7, seed=5, shuffle="in_place").order(1))
+
+
+@pytest.mark.parametrize("shuffle", [True, "in_place"])
+def test_loader_goes_on_at_any_batch(shuffle):
+    data = yin_yang("test", size=103)
+    loader = Loader(data, 20, seed=5, shuffle=shuffle)
     whole = list(loader.batches(2))
     for start in (0, 3, 6):
         rest = list(loader.batches(2, start=start))
@@ -171,6 +185,10 @@ def test_loader_refuses_nonsense():
     for batch_size, seed in ((0, 0), (3, -1)):
         with pytest.raises(DatasetError):
             Loader(data, batch_size, seed)
+    with pytest.raises(DatasetError, match=r"'inplace'.*in_place"):
+        Loader(data, 3, 0, shuffle="inplace")
+    with pytest.raises(DatasetError, match=r"below 2\^32"):
+        Loader(data, 3, 2**32, shuffle="in_place")
     empty = Dataset(data.spikes[:0], data.labels[:0])
     with pytest.raises(DatasetError, match="empty"):
         Loader(empty, 3, 0)

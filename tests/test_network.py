@@ -110,6 +110,26 @@ def test_each_parameter_has_its_own_stream() -> None:
         assert (new[name] == values).all(), name
 
 
+@pytest.mark.parametrize(
+    ("kind", "draw"), [(Normal, "normal"), (LogNormal, "lognormal"), (Uniform, "uniform")]
+)
+def test_the_seed_s_stream_is_that_of_default_rng(kind: Any, draw: str) -> None:
+    source = kind(0.1, 0.5, stream="seed")
+    net = Network(
+        {"a": Input(2), "b": LIF(3, i_bias=kind(0.1, 0.5)), "c": LIF(3)},
+        [Dense("a", "b", weight=source), Dense("b", "c", weight=source)],
+    )
+    params = net.init(seed=4)
+    for name, shape in (("a_b.weight", (2, 3)), ("b_c.weight", (3, 3))):
+        expected = getattr(np.random.default_rng(4), draw)(0.1, 0.5, shape)
+        np.testing.assert_array_equal(params[name], expected)
+    assert params["b.i_bias"][0] != params["a_b.weight"][0, 0]
+    assert "stream=seed" in str(source)
+    assert "stream" not in str(kind(0.1, 0.5))
+    assert Initialiser.from_dict(source.to_dict()) == source
+    assert "stream" not in kind(0.1, 0.5).to_dict()
+
+
 def test_streams_are_the_same_on_every_machine() -> None:
     values = Network({"a": Input(1), "b": LIF(2)}, [Dense("a", "b", weight=Uniform(0, 1))]).init(seed=0)[
         "a_b.weight"
@@ -312,6 +332,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
         r"self_connections=False but the pattern has 2 entries on the diagonal",
     ),
     (lambda: network().population("hiden"), r"unknown population 'hiden': did you mean 'hidden'"),
+    (lambda: Normal(0.0, 1.0, stream="sed"), r"Normal: stream='sed' is unknown: did you mean 'seed'"),
     (lambda: Normal(0.0, -1.0), r"Normal: std=-1.0 must be >= 0"),
     (lambda: LogNormal(0.0, -1.0), r"LogNormal: sigma=-1.0 must be >= 0"),
     (lambda: Uniform(2.0, 1.0), r"Uniform: low=2.0 must not exceed high=1.0"),

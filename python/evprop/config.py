@@ -11,7 +11,7 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [simulator]          kind = "Exact"
     [loss]               kind = "FirstSpike" | "RelativeMSE" | "SkipSilentLabels" | "SpikeTimeMSE" | "CrossEntropy"
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
-    [training]           epochs, batch_size, max_dw_norm
+    [training]           epochs, batch_size, max_dw_norm, shuffle
     [callbacks.KIND]     KIND = KeepBest | StopWhen | WeightBumping
 
 An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
@@ -72,7 +72,7 @@ TOP_LEVEL = (
     "callbacks",
 )
 REQUIRED = tuple(key for key in TOP_LEVEL if key not in ("description", "simulator", "callbacks"))
-TRAINING = ("epochs", "batch_size", "max_dw_norm")
+TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle")
 SET_ELSEWHERE = frozenset({"split", "self"})
 """Arguments that no file sets."""
 

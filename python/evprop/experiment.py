@@ -160,6 +160,7 @@ def train_experiment(
         batch_size=config["training.batch_size"],
         duration=experiment.duration,
         seed=experiment.seed,
+        shuffle=config["training"].get("shuffle", True),
         simulator=experiment.simulator,
         max_dw_norm=config["training"].get("max_dw_norm"),
         validation=experiment.data.get("validation"),

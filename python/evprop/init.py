@@ -1,14 +1,21 @@
 """Initialisers: how a parameter gets its first values.
 
-An initialiser is a small immutable value; `Network.init` hands it a random generator of the parameter's own and a
-shape. To write one, subclass `Initialiser` as a frozen dataclass and define `draw`.
+An initialiser is a small immutable value; `Network.init` hands it a random generator and a shape. To write one,
+subclass `Initialiser` as a frozen dataclass and define `draw`.
+
+Which generator, says ``stream``:
+
+    "own"    of the parameter alone, fixed by the seed and the parameter's name: no two parameters are correlated,
+             and adding one leaves the others as they were
+    "seed"   numpy.random.default_rng(seed), afresh for every parameter: the first weights of published codes that
+             draw so. Parameters that use it share their random numbers.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +23,13 @@ from numpy.typing import NDArray
 
 from .errors import NetworkError, ParameterError, nearest
 
+STREAMS = ("own", "seed")
+
 
 class Initialiser(ABC):
     """Draws the first values of one parameter."""
+
+    stream: str = "own"
 
     _known: ClassVar[dict[str, type[Initialiser]]] = {}
 
@@ -33,9 +44,10 @@ class Initialiser(ABC):
     def to_dict(self) -> dict[str, Any]:
         """The class name and the dataclass fields; `from_dict` is its inverse."""
         described: dict[str, Any] = {"init": type(self).__name__}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            described[field.name] = value.item() if isinstance(value, np.generic) else value
+        for entry in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, entry.name)
+            if (entry.name, value) != ("stream", "own"):
+                described[entry.name] = value.item() if isinstance(value, np.generic) else value
         return described
 
     @staticmethod
@@ -54,7 +66,10 @@ class Initialiser(ABC):
             raise NetworkError(f"initialiser {name!r} cannot be rebuilt: {error}") from None
 
     def __str__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{getattr(self, f.name):g}' for f in fields(self))})"  # type: ignore[arg-type]
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        stream = values.pop("stream", "own")
+        shown = [f"{value:g}" for value in values.values()] + ([] if stream == "own" else [f"stream={stream}"])
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _finite(owner: object, **values: float) -> None:
@@ -63,15 +78,24 @@ def _finite(owner: object, **values: float) -> None:
             raise ParameterError(f"{type(owner).__name__}: {name}={value!r} must be finite.")
 
 
+def _known_stream(owner: Initialiser) -> None:
+    if owner.stream not in STREAMS:
+        raise ParameterError(
+            f"{type(owner).__name__}: stream={owner.stream!r} is unknown: {nearest(owner.stream, STREAMS)}"
+        )
+
+
 @dataclass(frozen=True)
 class Normal(Initialiser):
     """Normal with the given mean and standard deviation (std >= 0)."""
 
     mean: float
     std: float
+    stream: str = field(default="own", kw_only=True)
 
     def __post_init__(self) -> None:
         _finite(self, mean=self.mean, std=self.std)
+        _known_stream(self)
         if self.std < 0:
             raise ParameterError(f"Normal: std={self.std!r} must be >= 0.")
 
@@ -85,9 +109,11 @@ class LogNormal(Initialiser):
 
     mu: float
     sigma: float
+    stream: str = field(default="own", kw_only=True)
 
     def __post_init__(self) -> None:
         _finite(self, mu=self.mu, sigma=self.sigma)
+        _known_stream(self)
         if self.sigma < 0:
             raise ParameterError(f"LogNormal: sigma={self.sigma!r} must be >= 0.")
 
@@ -101,9 +127,11 @@ class Uniform(Initialiser):
 
     low: float
     high: float
+    stream: str = field(default="own", kw_only=True)
 
     def __post_init__(self) -> None:
         _finite(self, low=self.low, high=self.high)
+        _known_stream(self)
         if self.low > self.high:
             raise ParameterError(f"Uniform: low={self.low!r} must not exceed high={self.high!r}.")
 

@@ -4,6 +4,10 @@ So a run can be resumed at any batch without storing a random state: ``batches(e
 exactly where the interrupted run stopped. The permutation sorts raw 64-bit words of PCG64 seeded with (seed,
 epoch); both are guaranteed by NumPy to stay the same from version to version, which ``Generator.permutation``
 is not.
+
+``shuffle="in_place"`` is the order of published codes that call numpy.random.seed(seed) once and shuffle their data in
+place at the start of every epoch: the order of an epoch is a shuffle of the one before, by RandomState(seed), whose
+stream NumPy has frozen. It depends on the seed and the epoch alone as well.
 """
 
 from __future__ import annotations
@@ -69,15 +73,20 @@ class Loader:
         data: anything with ``spikes`` and ``labels`` (see `Data`).
         batch_size: samples in a batch; the last batch of an epoch may be smaller.
         seed: >= 0.
-        shuffle: False keeps the data set's own order in every epoch.
+        shuffle: True; False keeps the data set's own order in every epoch; "in_place" see the module's text (seed
+            below 2^32).
     """
 
-    def __init__(self, data: Data, batch_size: int, seed: int, *, shuffle: bool = True) -> None:
+    def __init__(self, data: Data, batch_size: int, seed: int, *, shuffle: bool | str = True) -> None:
         self.n_samples = count_samples(data)
         if batch_size < 1:
             raise DatasetError(f"batch_size is {batch_size}; it must be at least 1.")
         if seed < 0:
             raise DatasetError(f"seed is {seed}; it must be >= 0.")
+        if not isinstance(shuffle, bool) and shuffle != "in_place":
+            raise DatasetError(f'shuffle is {shuffle!r}; it must be True, False or "in_place".')
+        if shuffle == "in_place" and seed >= 2**32:
+            raise DatasetError(f'seed is {seed}; with shuffle="in_place" it must be below 2^32.')
         self.data = data
         self.batch_size = batch_size
         self.seed = seed
@@ -92,6 +101,11 @@ class Loader:
         """(n_samples,) int64: the samples in the order of this epoch."""
         if not self.shuffle:
             return np.arange(self.n_samples, dtype=np.int64)
+        if self.shuffle == "in_place":
+            rng, order = np.random.RandomState(self.seed), np.arange(self.n_samples, dtype=np.int64)
+            for _ in range(epoch + 1):
+                rng.shuffle(order)
+            return order
         words = np.random.PCG64(np.random.SeedSequence((self.seed, epoch))).random_raw(self.n_samples)
         return np.argsort(words, kind="stable").astype(np.int64, copy=False)
 

@@ -283,10 +283,8 @@ def _check_populations(populations: Any) -> dict[str, Population]:
 
 def _draw(source: Source, parameter: Parameter, seed: int) -> NDArray[np.float64]:
     if isinstance(source, Initialiser):
-        # four words of a fixed hash of the name: a stream of its own, the same on every machine
-        words = np.frombuffer(hashlib.sha256(parameter.name.encode()).digest()[:16], dtype="<u4")
-        stream = np.random.SeedSequence(seed, spawn_key=tuple(int(w) for w in words))
-        values = np.asarray(source.draw(np.random.default_rng(stream), parameter.shape), dtype=np.float64)
+        rng = np.random.default_rng(_own_stream(parameter, seed) if source.stream == "own" else seed)
+        values = np.asarray(source.draw(rng, parameter.shape), dtype=np.float64)
         if values.shape != parameter.shape:
             raise NetworkError(
                 f"{type(source).__name__}.draw gave shape {values.shape} for {parameter.name}; "
@@ -296,6 +294,12 @@ def _draw(source: Source, parameter: Parameter, seed: int) -> NDArray[np.float64
     if isinstance(source, np.ndarray):
         return source.copy()
     return np.full(parameter.shape, source)
+
+
+def _own_stream(parameter: Parameter, seed: int) -> np.random.SeedSequence:
+    # four words of a fixed hash of the name: a stream of its own, the same on every machine
+    words = np.frombuffer(hashlib.sha256(parameter.name.encode()).digest()[:16], dtype="<u4")
+    return np.random.SeedSequence(seed, spawn_key=tuple(int(w) for w in words))
 
 
 def _encode(value: Any, label: str, tensors: dict[str, NDArray[Any]] | None) -> Any:

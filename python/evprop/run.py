@@ -126,6 +126,7 @@ class Run:
             "validation data": None if self.validation is None else _data_checksum(self.validation),
             "batch_size": self.loader.batch_size,
             "seed": self.loader.seed,
+            "shuffle": self.loader.shuffle,
             "duration": self.duration,
             "simulator": repr(self.simulator),
             "max_dw_norm": self.max_dw_norm,

@@ -70,6 +70,7 @@ def fit(
     batch_size: int,
     duration: float,
     seed: int,
+    shuffle: bool | str = True,
     simulator: Simulator | None = None,
     max_dw_norm: float | None = None,
     validation: Data | None = None,
@@ -84,6 +85,7 @@ def fit(
         epochs: how many in all, those of the resumed run included.
         duration: ms, of every sample.
         seed: of the order of the samples.
+        shuffle: how the seed makes that order (loader.py): True, False or "in_place".
         simulator: `Exact()` unless given.
         max_dw_norm: see `evprop.value_and_grad`.
         callbacks: see callbacks.py; called in this order.
@@ -99,7 +101,7 @@ def fit(
         loss=loss,
         optimiser=optimiser,
         state=optimiser.init(net, params),
-        loader=Loader(data, batch_size, seed),
+        loader=Loader(data, batch_size, seed, shuffle=shuffle),
         epochs=epochs,
         duration=duration,
         simulator=DEFAULT if simulator is None else simulator,
