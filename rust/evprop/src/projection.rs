@@ -28,6 +28,13 @@ pub enum DelayKind {
     Synaptic,
 }
 
+impl Connectivity {
+    /// Whether every pair is connected.
+    pub fn is_dense(&self) -> bool {
+        *self == Self::Dense
+    }
+}
+
 impl DelayKind {
     /// Whether the arrivals of a projection reach all targets in the same order.
     pub fn keeps_order(self) -> bool {
@@ -72,10 +79,16 @@ impl<T: Real> Row<'_, T> {
     /// Delay of synapse `k`, ms.
     #[inline(always)]
     pub fn delay_of(&self, k: usize) -> f64 {
-        match self.delay {
-            RowDelay::Shared(d) => d.f64(),
-            RowDelay::ByTarget(d) => d[self.target(k)].f64(),
-            RowDelay::BySynapse(d) => d[k].f64(),
+        self.along(self.delay, k).f64()
+    }
+
+    /// What synapse `k` has of `delays`, which are laid out like the row's own.
+    #[inline(always)]
+    pub fn along<D: Copy>(&self, delays: RowDelay<'_, D>, k: usize) -> D {
+        match delays {
+            RowDelay::Shared(d) => d,
+            RowDelay::ByTarget(d) => d[self.target(k)],
+            RowDelay::BySynapse(d) => d[k],
         }
     }
 }
@@ -99,19 +112,31 @@ impl<'a, T: Real> Synapses<'a, T> {
     /// The synapses of sender `j`.
     #[inline(always)]
     pub fn row(&self, j: usize) -> Row<'a, T> {
-        let (range, targets) = match self.connectivity {
-            Connectivity::Dense => (j * self.n_post..(j + 1) * self.n_post, None),
-            Connectivity::Sparse { indptr, indices } => {
-                let range = indptr[j]..indptr[j + 1];
-                (range.clone(), Some(&indices[range]))
-            }
+        let range = self.range(j);
+        let targets = match self.connectivity {
+            Connectivity::Dense => None,
+            Connectivity::Sparse { indices, .. } => Some(&indices[range.clone()]),
         };
-        let delay = match self.delay_kind {
-            DelayKind::None => RowDelay::Shared(T::ZERO),
-            DelayKind::Axonal => RowDelay::Shared(self.delay[j]),
-            DelayKind::Dendritic => RowDelay::ByTarget(self.delay),
-            DelayKind::Synaptic => RowDelay::BySynapse(&self.delay[range.clone()]),
-        };
-        Row { start: range.start, weight: &self.weight[range], targets, delay }
+        Row { start: range.start, weight: &self.weight[range], targets, delay: self.delays_of(self.delay, j) }
+    }
+
+    /// What sender `j` has of `delays`, which are laid out like the projection's own.
+    #[inline(always)]
+    pub fn delays_of<'d, D: Copy + Default>(&self, delays: &'d [D], j: usize) -> RowDelay<'d, D> {
+        match self.delay_kind {
+            DelayKind::None => RowDelay::Shared(D::default()),
+            DelayKind::Axonal => RowDelay::Shared(delays[j]),
+            DelayKind::Dendritic => RowDelay::ByTarget(delays),
+            DelayKind::Synaptic => RowDelay::BySynapse(&delays[self.range(j)]),
+        }
+    }
+
+    /// Where the row of sender `j` lies.
+    #[inline(always)]
+    fn range(&self, j: usize) -> std::ops::Range<usize> {
+        match self.connectivity {
+            Connectivity::Dense => j * self.n_post..(j + 1) * self.n_post,
+            Connectivity::Sparse { indptr, .. } => indptr[j]..indptr[j + 1],
+        }
     }
 }

@@ -21,6 +21,7 @@ pub mod lean;
 pub mod nodes;
 pub mod row;
 pub mod sources;
+pub mod spread;
 pub mod sweep;
 pub mod windows;
 
@@ -132,7 +133,11 @@ pub fn backward<T: Real>(
     check(network, inputs, record, request)?;
     let constants = params.all_constants(network);
     let n_inputs = if request.input_times { inputs.len() } else { 0 };
-    let shared = Shared { network, params, constants: &constants, inputs, record, request, simd, cancel };
+    let duration = record.duration;
+    let windows = |c| windows::Plan::new(network, params, &constants, c, duration);
+    let windows: Vec<_> = network.components().iter().map(windows).collect();
+    let shared =
+        Shared { windows: &windows, network, params, constants: &constants, inputs, record, request, simd, cancel };
     let zeros = || Part { gradients: Gradients::zeros(network, request.wrt), input_times: vec![Vec::new(); n_inputs] };
     let mut total = zeros();
     parallel::fold_chunks(

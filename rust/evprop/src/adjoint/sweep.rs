@@ -50,7 +50,9 @@ impl Look {
 
 /// What all workers share.
 #[derive(Debug, Clone, Copy)]
-pub struct Shared<'a, T> {
+pub struct Shared<'a, T: Real> {
+    /// By component: how it is played in windows, if it is.
+    pub windows: &'a [Option<super::windows::Plan<T>>],
     /// The network.
     pub network: &'a Network,
     /// Its parameters, as in the forward pass.
@@ -71,7 +73,7 @@ pub struct Shared<'a, T> {
 
 /// Reusable storage of one worker.
 #[derive(Debug)]
-pub struct Sweep<'a, T> {
+pub struct Sweep<'a, T: Real> {
     pub(super) shared: Shared<'a, T>,
     /// `dL/dt` of every spike of the sample, by population.
     pub(super) dt: Vec<Vec<f64>>,
@@ -149,7 +151,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 continue;
             }
             if network.populations()[component.populations[0]].kind != Kind::Input {
-                self.component(component, b, &trains, out);
+                self.component(k, component, b, &trains, out);
             }
         }
         if request.input_times {
@@ -194,15 +196,23 @@ impl<'a, T: Real> Sweep<'a, T> {
         voltage[p].is_empty() && lean.run(shared, plan, p, b, trains, dt, own.as_mut(), out)
     }
 
-    fn component(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {
+    fn component(
+        &mut self,
+        number: usize,
+        component: &Component,
+        b: usize,
+        trains: &[Train<'a>],
+        out: &mut Gradients<T>,
+    ) {
         let Shared { network, params, constants, record, request, .. } = self.shared;
+        let plan = self.shared.windows[number].as_ref();
         for &p in &component.populations {
             self.prepare(p, b, trains[p], out);
         }
         if self.rows_fit(component, trains) {
             self.play_rows(component, b, trains, out);
-        } else if self.windows_fit(component, trains) {
-            self.play_windows(component, b, trains, out);
+        } else if let Some(plan) = plan.filter(|_| self.windows_fit(component, trains)) {
+            self.play_windows(component, plan, b, trains, out);
         } else {
             self.own_spikes(component, b, trains, out);
             self.outside_arrivals(component, trains, out);

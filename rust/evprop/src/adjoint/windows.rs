@@ -15,95 +15,119 @@
 use super::gradients::Gradients;
 use super::nodes::Nodes;
 use super::row::span;
+use super::spread::{Arrivals, Into, Looks, Target, View, spread_row};
 use super::sweep::{Look, Shared, Sweep};
-use crate::math::Real;
-use crate::network::Component;
+use crate::math::{Real, Ticks};
+use crate::network::{Component, Network, Params};
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::flow::propagator;
-use crate::projection::{Connectivity, DelayKind, Row, RowDelay};
+use crate::neuron::series::Whole;
+use crate::projection::{Connectivity, DelayKind};
+use crate::record::grid::Grid;
+use crate::record::inlets::{BLOCK, Rows, longest};
 use crate::spikes::Train;
 use crate::vectorised;
 
-/// Synapses looked at together.
-const CHUNK: usize = 16;
-
-/// Windows in the table at least and at most; a power of two.
-const WINDOWS: (usize, usize) = (16, 1024);
-
 /// lambda at the ends of windows, and what a row needs besides.
 #[derive(Debug, Clone, Default)]
-pub struct Table<T> {
+pub struct Table<T: Real> {
     lanes: usize,
-    /// Number of windows, a power of two.
+    /// Windows of the ring.
     windows: usize,
-    step: f64,
     /// The window under way.
-    now: i64,
-    /// By (window, lane): lambda_v and lambda_i; NaN where a node lies in the window.
+    now: usize,
+    /// By (window of the ring, lane): lambda_v and lambda_i; NaN where a node lies in the window.
     items: Vec<[T; 2]>,
     v: Vec<T>,
     i: Vec<T>,
     /// Lanes with a node in the window under way.
     marked: Vec<u32>,
-    /// First lane of each population, by population.
-    base: Vec<usize>,
-    /// Synapses of the row whose targets have a node near.
-    near: Vec<u32>,
+    /// Lanes with a node so near its start that it counts for the window before, too.
+    early: Vec<u32>,
+    looks: Looks<T>,
     /// Some lambda is not 0.
     felt: bool,
 }
 
-/// What a row's chunks have in common.
-#[derive(Debug, Clone, Copy)]
-struct Grid {
-    inv_step: f64,
-    step: f64,
-    mask: u64,
+/// What all workers need of a component that is played here.
+#[derive(Debug, Clone)]
+pub struct Plan<T: Real> {
+    grid: Grid,
+    /// Windows of the ring.
+    windows: usize,
+    /// First lane of each population of the component, and number of lanes.
+    base: Vec<usize>,
     lanes: usize,
-    first_lane: usize,
+    /// By population; `None` outside the component.
+    targets: Vec<Option<Target<T>>>,
+    /// By projection, where it runs into the component: delays in ticks, and rows with them.
+    delay: Vec<Vec<T::Ticks>>,
+    rows: Vec<Option<Rows<T>>>,
 }
 
-/// Gradients of a row, where they are wanted (empty: not).
-struct Into<'a, T> {
-    weight: &'a mut [T],
-    delay: &'a mut [T],
+impl<T: Real> Plan<T> {
+    /// `None` where the component has no delays of its neurons' or synapses' own, or where they are too long for windows.
+    pub fn new(
+        network: &Network,
+        params: &Params<'_, T>,
+        constants: &[Constants<T>],
+        component: &Component,
+        duration: f64,
+    ) -> Option<Self> {
+        let incoming: Vec<_> = component.populations.iter().flat_map(|&p| network.incoming(p)).copied().collect();
+        let neurons: usize = component.populations.iter().map(|&p| constants[p].n).sum();
+        let kind = |q: usize| network.projections()[q].delay;
+        let own = incoming.iter().any(|&q| !kind(q).keeps_order());
+        let sparse = |q: usize| network.projections()[q].connectivity != Connectivity::Dense;
+        if !own || neurons < 16 || incoming.iter().any(|&q| kind(q) == DelayKind::Dendritic && sparse(q)) {
+            return None;
+        }
+        let longest = incoming.iter().map(|&q| longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
+        let grid = Grid::of(component.populations.iter().map(|&p| &constants[p]), duration, longest)?;
+        let over = duration + grid.step;
+        let windows = (longest.min(over) / grid.step) as usize + 3;
+        let (mut base, mut lanes) = (vec![0; network.populations().len()], 0);
+        let mut targets = vec![None; network.populations().len()];
+        for &p in &component.populations {
+            base[p] = lanes;
+            lanes += constants[p].n.next_multiple_of(BLOCK);
+            targets[p] = Some(Target::new(&constants[p], grid.step));
+        }
+        let mut delay = vec![Vec::new(); network.projections().len()];
+        let mut rows = vec![None; network.projections().len()];
+        for q in incoming {
+            let ticks = |d: &T| grid.ticks::<T>(d.f64().min(over));
+            let (synapses, pre) = (params.synapses(network, q), network.projections()[q].pre);
+            delay[q] = synapses.delay.iter().map(ticks).collect();
+            rows[q] = Some(Rows::new(&synapses, network.populations()[pre].size, &delay[q]));
+        }
+        Some(Self { grid, windows, base, lanes, targets, delay, rows })
+    }
 }
 
 impl<'a, T: Real> Sweep<'a, T> {
-    /// Whether the component is played here: many arrivals, each with a delay of its own.
+    /// Whether the sample is played here: many arrivals, and no readout that asks for more than lambda.
     pub(super) fn windows_fit(&self, component: &Component, trains: &[Train<'a>]) -> bool {
         let network = self.shared.network;
-        let (mut arrivals, mut neurons, mut own) = (0, 0, false);
-        for &p in &component.populations {
-            let voltage = &self.voltage[p];
-            if !voltage.kinks.is_empty() || !voltage.sources.is_empty() {
-                return false;
-            }
-            neurons += self.shared.constants[p].n;
-            for &q in network.incoming(p) {
-                let projection = &network.projections()[q];
-                if projection.delay == DelayKind::Dendritic && projection.connectivity != Connectivity::Dense {
-                    return false;
-                }
-                own |= !network.projections()[q].delay.keeps_order();
-                arrivals += trains[network.projections()[q].pre].len();
-            }
-        }
-        own && neurons >= 16 && arrivals >= 64
+        let quiet = |&p: &usize| self.voltage[p].kinks.is_empty() && self.voltage[p].sources.is_empty();
+        let arrivals = |&q: &usize| trains[network.projections()[q].pre].len();
+        component.populations.iter().all(quiet)
+            && component.populations.iter().flat_map(|&p| network.incoming(p)).map(arrivals).sum::<usize>() >= 64
     }
 
     /// Plays the component backwards; `prepare` has been called for its populations.
     pub(super) fn play_windows(
         &mut self,
         component: &Component,
+        plan: &Plan<T>,
         b: usize,
         trains: &[Train<'a>],
         out: &mut Gradients<T>,
     ) {
         let network = self.shared.network;
         let mut table = std::mem::take(&mut self.table);
-        self.start_table(&mut table, component);
+        table.reset(plan, self.shared.record.duration);
         let mut looks = self.sorted_looks(component, trains);
         let inside = |p: usize| component.populations.contains(&p);
         let mut left: Vec<(usize, usize)> = component.populations.iter().map(|&p| (p, trains[p].len())).collect();
@@ -136,7 +160,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             if time == f64::NEG_INFINITY {
                 break;
             }
-            self.close_windows(&mut table, component, time);
+            self.close_windows(&mut table, plan, component, time);
             if look == time && look > spike.1 {
                 let Some((p, look)) = looks.pop() else { break };
                 self.look(p, look, out);
@@ -144,26 +168,26 @@ impl<'a, T: Real> Sweep<'a, T> {
                     Look::Voltage(jump) => jump.neuron,
                     Look::Release { neuron, .. } => neuron,
                 };
-                table.mark(p, neuron);
+                table.mark(plan, p, neuron, time);
             } else if spike.1 == time {
                 let (p, count) = &mut left[spike.0];
                 *count -= 1;
                 let (p, k) = (*p, *count);
                 for &q in &internal[spike.0] {
-                    let felt = self.spread(&mut table, q, trains[p].units[k], time, out);
+                    let felt = self.spread(&mut table, plan, q, trains[p], k, out);
                     self.dt[p][k] += felt.f64();
                 }
                 let i = trains[p].units[k] as usize;
                 let head = self.at_head(p, i, time);
                 let node = self.settle(p, b, k, trains[p], head, out);
                 self.nodes[p].push(i, node);
-                table.mark(p, i);
+                table.mark(plan, p, i, time);
             } else {
                 let (p, projections, count) = &mut senders[outside.0];
                 *count -= 1;
                 let (p, k) = (*p, *count);
                 for &q in projections.iter() {
-                    let felt = self.spread(&mut table, q, trains[p].units[k], time, out);
+                    let felt = self.spread(&mut table, plan, q, trains[p], k, out);
                     self.dt[p][k] += felt.f64();
                 }
             }
@@ -178,71 +202,51 @@ impl<'a, T: Real> Sweep<'a, T> {
         self.table = table;
     }
 
-    fn start_table(&self, table: &mut Table<T>, component: &Component) {
-        let Shared { network, params, constants, record, .. } = self.shared;
-        table.base.clear();
-        table.base.resize(network.populations().len(), 0);
-        table.lanes = 0;
-        let (mut longest, mut shortest) = (0.0f64, f64::INFINITY);
-        for &p in &component.populations {
-            table.base[p] = table.lanes;
-            let c = &constants[p];
-            table.lanes += c.padded();
-            for i in 0..c.n {
-                shortest = shortest.min(c.neuron(i).tau_mem.f64()).min(c.neuron(i).tau_syn.f64());
-            }
-            for &q in network.incoming(p) {
-                for &d in params.synapses(network, q).delay {
-                    longest = longest.max(d.f64());
-                }
-            }
-        }
-        // Some tenths of a millisecond: few neurons have a node in any one window.
-        let wanted = longest.min(record.duration) / (shortest / 10.0);
-        table.windows = (wanted.min(WINDOWS.1 as f64 / 2.0) as usize + 3).next_power_of_two().max(WINDOWS.0);
-        table.step = (longest.min(record.duration) / (table.windows - 3) as f64).max(shortest / 16.0);
-        table.now = (record.duration / table.step) as i64;
-        table.items.clear();
-        table.items.resize(table.windows * table.lanes, [T::ZERO; 2]);
-        for column in [&mut table.v, &mut table.i] {
-            column.clear();
-            column.resize(table.lanes, T::ZERO);
-        }
-        table.marked.clear();
-        table.felt = false;
-    }
-
     /// Moves on to the window of `time`.
-    fn close_windows(&mut self, table: &mut Table<T>, component: &Component, time: f64) {
-        let until = (time / table.step) as i64;
+    fn close_windows(&mut self, table: &mut Table<T>, plan: &Plan<T>, component: &Component, time: f64) {
+        let until = plan.grid.window(time);
         while table.now > until {
             if table.felt {
                 for &p in &component.populations {
-                    let c = &self.shared.constants[p];
-                    let own = table.base[p]..table.base[p] + c.padded();
+                    let Some(target) = &plan.targets[p] else { continue };
+                    let own = plan.base[p]..plan.base[p] + target.whole.mem.len();
                     let (v, i) = (&mut table.v[own.clone()], &mut table.i[own]);
-                    flow(self.shared.simd, T::of(table.step), c, v, i);
+                    flow(self.shared.simd, &target.whole, v, i);
                 }
-                let start = table.now as f64 * table.step;
+                let start = plan.grid.start(table.now);
                 for &lane in &table.marked {
-                    let at = |p: &&usize| table.base[**p] <= lane as usize;
+                    let at = |p: &&usize| plan.base[**p] <= lane as usize;
                     let Some(&p) = component.populations.iter().rev().find(at) else { continue };
-                    let (v, i) = self.at_head(p, lane as usize - table.base[p], start);
+                    let (v, i) = self.at_head(p, lane as usize - plan.base[p], start);
                     (table.v[lane as usize], table.i[lane as usize]) = (v, i);
                 }
             }
             table.marked.clear();
             table.now -= 1;
             table.fill();
+            std::mem::swap(&mut table.marked, &mut table.early);
+            for k in 0..table.marked.len() {
+                let at = table.at(table.now) + table.marked[k] as usize;
+                table.items[at] = [T::of(f64::NAN); 2];
+            }
         }
     }
 
-    /// All arrivals of one spike at `t` through projection `q`; returns what they add to the sender's `dL/dt`.
-    fn spread(&mut self, table: &mut Table<T>, q: usize, sender: u32, t: f64, out: &mut Gradients<T>) -> T {
+    /// All arrivals of spike `k` of the senders through projection `q`; returns what they add to its `dL/dt`.
+    fn spread(
+        &mut self,
+        table: &mut Table<T>,
+        plan: &Plan<T>,
+        q: usize,
+        senders: Train<'a>,
+        k: usize,
+        out: &mut Gradients<T>,
+    ) -> T {
         if !table.felt {
             return T::ZERO;
         }
         let Shared { network, params, constants, simd, record, .. } = self.shared;
+        let (sender, t) = (senders.units[k], senders.times[k]);
         let projection = &network.projections()[q];
         let p = projection.post;
         let c = &constants[p];
@@ -261,17 +265,19 @@ impl<'a, T: Real> Sweep<'a, T> {
             // One a target, and the row is dense.
             into.delay = &mut delays[..];
         }
-        let grid = Grid {
-            inv_step: 1.0 / table.step,
-            step: table.step,
-            mask: table.windows as u64 - 1,
-            lanes: table.lanes,
-            first_lane: table.base[p],
+        let Some(target) = &plan.targets[p] else { return T::ZERO };
+        let since = plan.grid.ticks_from::<T>(t, table.now).minus(T::Ticks::window(table.seam()));
+        let delay = params.synapses(network, q).delays_of(&plan.delay[q], sender as usize);
+        let blocks = match &plan.rows[q] {
+            Some(rows) if row.targets.is_none() => rows.of(sender as usize),
+            _ => &[],
         };
-        table.near.clear();
-        let mut total = spread_row(simd, c, &row, t, grid, &table.items, &mut into, &mut table.near);
+        let arrivals = Arrivals { row, delay, blocks, since };
+        let Table { items, looks, lanes, windows, .. } = table;
+        let view = View { items, lanes: *lanes, first_lane: plan.base[p], windows: *windows };
+        let mut total = spread_row(simd, target, &arrivals, view, &mut into, looks);
         // Those with a node near.
-        for &k in &table.near {
+        for &k in &table.looks.near {
             let k = k as usize;
             let (s, i) = (t + row.delay_of(k), row.target(k));
             if s >= record.duration {
@@ -298,26 +304,60 @@ impl<'a, T: Real> Sweep<'a, T> {
 }
 
 impl<T: Real> Table<T> {
+    /// Nothing is felt yet, at the trial's end.
+    fn reset(&mut self, plan: &Plan<T>, duration: f64) {
+        (self.lanes, self.windows, self.now) = (plan.lanes, plan.windows, plan.grid.window(duration));
+        self.items.clear();
+        self.items.resize(self.windows * self.lanes, [T::ZERO; 2]);
+        for column in [&mut self.v, &mut self.i] {
+            column.clear();
+            column.resize(self.lanes, T::ZERO);
+        }
+        self.marked.clear();
+        self.early.clear();
+        self.felt = false;
+    }
+
+    /// The window at the ring's seam.
+    fn seam(&self) -> usize {
+        self.now - self.now % self.windows
+    }
+
+    /// Where a window lies.
+    fn at(&self, window: usize) -> usize {
+        window % self.windows * self.lanes
+    }
+
     /// Lambda at the end of the window under way.
     fn fill(&mut self) {
         if !self.felt {
             return;
         }
-        let at = (self.now as u64 & (self.windows as u64 - 1)) as usize * self.lanes;
+        let at = self.at(self.now);
         for (item, (&v, &i)) in self.items[at..at + self.lanes].iter_mut().zip(self.v.iter().zip(&self.i)) {
             *item = [v, i];
         }
     }
 
-    /// Neuron `i` of population `p` has a node in the window under way.
-    fn mark(&mut self, p: usize, i: usize) {
+    /// Neuron `i` of population `p` has a node at `time`, in the window under way.
+    fn mark(&mut self, plan: &Plan<T>, p: usize, i: usize, time: f64) {
         self.felt = true;
-        let lane = self.base[p] + i;
-        let at = (self.now as u64 & (self.windows as u64 - 1)) as usize * self.lanes + lane;
-        if self.items[at][0].is_nan() {
+        let lane = plan.base[p] + i;
+        // Arrivals are placed to a tick or two: near a border they may be in the next window, or in the one before.
+        let slack = plan.grid.step * 4.0 / (1u64 << T::Ticks::FRACTION) as f64;
+        let nan = [T::of(f64::NAN); 2];
+        if plan.grid.start(self.now + 1) - time < slack {
+            let at = self.at(self.now + 1) + lane;
+            self.items[at] = nan;
+        }
+        if time - plan.grid.start(self.now) < slack && !self.early.contains(&(lane as u32)) {
+            self.early.push(lane as u32);
+        }
+        let at = self.at(self.now) + lane;
+        if self.items[at][0].is_nan() && self.marked.contains(&(lane as u32)) {
             return;
         }
-        self.items[at] = [T::of(f64::NAN); 2];
+        self.items[at] = nan;
         self.marked.push(lane as u32);
     }
 }
@@ -344,211 +384,13 @@ fn latest(times: impl Iterator<Item = f64>) -> (usize, f64) {
 
 vectorised! {
     /// lambda back over a window.
-    fn flow<T>(d: T, c: &Constants<T>, v: &mut [T], i: &mut [T]) {
-        flow_lanes(d, &c.inv_slow, &c.rate, &c.gain, &c.lin, &c.mem_slow, v, i);
-    }
-}
-
-vectorised! {
-    /// A row of arrivals; `near` receives the synapses that the table can't answer. Returns the sum of `dL/ds`.
-    fn spread_row<T>(
-        c: &Constants<T>,
-        row: &Row<'_, T>,
-        t: f64,
-        grid: Grid,
-        table: &[[T; 2]],
-        into: &mut Into<'_, T>,
-        near: &mut Vec<u32>,
-    ) -> T {
-        let mut sums = [T::ZERO; CHUNK];
-        let n = row.weight.len();
-        let whole = if row.targets.is_none() { n - n % CHUNK } else { 0 };
-        for first in (0..whole).step_by(CHUNK) {
-            let delay = dense_delays(row, first);
-            let weight = array(&row.weight[first..]);
-            let constants = Lanes::dense(c, first);
-            let lane = (grid.first_lane + first) as u64;
-            let (v, i, y) = look_up(t, grid, table, &delay, |k| lane + k as u64);
-            let (felt, slope) = constants.lambda(&v, &i, &y);
-            gather(first, CHUNK, &felt, &slope, &weight, into, near, &mut sums);
+    fn flow<T>(whole: &Whole<T>, v: &mut [T], i: &mut [T]) {
+        let n = v.len();
+        let (mem, syn, kappa, i) = (&whole.mem[..n], &whole.syn[..n], &whole.kappa[..n], &mut i[..n]);
+        for l in 0..n {
+            i[l] = i[l] + (i[l] * syn[l] + v[l] * kappa[l]);
+            v[l] = v[l] + v[l] * mem[l];
         }
-        for first in (whole..n).step_by(CHUNK) {
-            let own = CHUNK.min(n - first);
-            let (mut delay, mut weight, mut target) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK], [0; CHUNK]);
-            for k in 0..own {
-                delay[k] = T::of(row.delay_of(first + k));
-                weight[k] = row.weight[first + k];
-                target[k] = row.target(first + k);
-            }
-            let constants = Lanes::of(c, &target);
-            let (v, i, y) = look_up(t, grid, table, &delay, |k| (grid.first_lane + target[k]) as u64);
-            let (felt, slope) = constants.lambda(&v, &i, &y);
-            gather(first, own, &felt, &slope, &weight, into, near, &mut sums);
-        }
-        let mut width = CHUNK;
-        while width > 1 {
-            width /= 2;
-            for k in 0..width {
-                sums[k] += sums[k + width];
-            }
-        }
-        sums[0]
-    }
-}
-
-#[inline(always)]
-fn array<T: Real>(column: &[T]) -> [T; CHUNK] {
-    let mut own = [T::ZERO; CHUNK];
-    own.copy_from_slice(&column[..CHUNK]);
-    own
-}
-
-#[inline(always)]
-fn dense_delays<T: Real>(row: &Row<'_, T>, first: usize) -> [T; CHUNK] {
-    match row.delay {
-        RowDelay::Shared(d) => [d; CHUNK],
-        RowDelay::ByTarget(d) | RowDelay::BySynapse(d) => array(&d[first..]),
-    }
-}
-
-/// lambda at the ends of the windows of the arrivals, and how long before those ends they arrive.
-#[inline(always)]
-fn look_up<T: Real>(
-    t: f64,
-    grid: Grid,
-    table: &[[T; 2]],
-    delay: &[T; CHUNK],
-    lane: impl Fn(usize) -> u64,
-) -> ([T; CHUNK], [T; CHUNK], [T; CHUNK]) {
-    let (mut at, mut y) = ([0u64; CHUNK], [T::ZERO; CHUNK]);
-    place(t, grid, delay, &mut at, &mut y);
-    let (mut v, mut i) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK]);
-    for k in 0..CHUNK {
-        [v[k], i[k]] = table[(at[k] + lane(k)) as usize];
-    }
-    (v, i, y)
-}
-
-#[inline(always)]
-fn place<T: Real>(t: f64, grid: Grid, delay: &[T; CHUNK], at: &mut [u64; CHUNK], y: &mut [T; CHUNK]) {
-    // 1.5 * 2^52: adding it rounds to a whole number, which is left in the low bits.
-    const SHIFT: f64 = 6_755_399_441_055_744.0;
-    for k in 0..CHUNK {
-        let s = t + delay[k].f64();
-        let near = s * grid.inv_step - 0.5 + SHIFT;
-        // Down to the window that `s` truly lies in, whatever the rounding.
-        let whole = near - SHIFT;
-        let whole = if s < whole * grid.step { whole - 1.0 } else { whole };
-        let whole = if s >= (whole + 1.0) * grid.step { whole + 1.0 } else { whole };
-        at[k] = ((whole + SHIFT).to_bits() & grid.mask) * grid.lanes as u64;
-        y[k] = T::of((whole + 1.0) * grid.step - s);
-    }
-}
-
-/// Constants of the targets of a chunk.
-struct Lanes<T> {
-    inv_mem: [T; CHUNK],
-    inv_syn: [T; CHUNK],
-    inv_slow: [T; CHUNK],
-    rate: [T; CHUNK],
-    gain: [T; CHUNK],
-    lin: [T; CHUNK],
-    mem_slow: [T; CHUNK],
-}
-
-impl<T: Real> Lanes<T> {
-    #[inline(always)]
-    fn dense(c: &Constants<T>, first: usize) -> Self {
-        let of = |column: &[T]| array(&column[first..]);
-        Self::each(c, of)
-    }
-
-    #[inline(always)]
-    fn of(c: &Constants<T>, target: &[usize; CHUNK]) -> Self {
-        let of = |column: &[T]| target.map(|i| column[i]);
-        Self::each(c, of)
-    }
-
-    #[inline(always)]
-    fn each(c: &Constants<T>, of: impl Fn(&[T]) -> [T; CHUNK]) -> Self {
-        Self {
-            inv_mem: of(&c.inv_mem),
-            inv_syn: of(&c.inv_syn),
-            inv_slow: of(&c.inv_slow),
-            rate: of(&c.rate),
-            gain: of(&c.gain),
-            lin: of(&c.lin),
-            mem_slow: of(&c.mem_slow),
-        }
-    }
-
-    /// `lambda_i` and `lambda_i/tau_syn - lambda_v/tau_mem` a time `y` before lambda was `(v, i)`.
-    #[inline(always)]
-    fn lambda(&self, v: &[T; CHUNK], i: &[T; CHUNK], y: &[T; CHUNK]) -> ([T; CHUNK], [T; CHUNK]) {
-        let (mut felt, mut slope) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK]);
-        for k in 0..CHUNK {
-            let (inv_slow, rate, gain, lin) = (self.inv_slow[k], self.rate[k], self.gain[k], self.lin[k]);
-            let p = propagator(y[k], inv_slow, rate, gain, lin, self.mem_slow[k] > T::ZERO);
-            let lambda_i = i[k] * p.syn + v[k] * p.kappa;
-            felt[k] = lambda_i;
-            slope[k] = lambda_i * self.inv_syn[k] - v[k] * p.mem * self.inv_mem[k];
-        }
-        (felt, slope)
-    }
-}
-
-/// Adds the first `n` of a chunk up; those without an answer are left for later.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn gather<T: Real>(
-    first: usize,
-    n: usize,
-    felt: &[T; CHUNK],
-    slope: &[T; CHUNK],
-    weight: &[T; CHUNK],
-    into: &mut Into<'_, T>,
-    near: &mut Vec<u32>,
-    sums: &mut [T; CHUNK],
-) {
-    let mut unknown = false;
-    let (mut known, mut timed) = ([T::ZERO; CHUNK], [T::ZERO; CHUNK]);
-    for k in 0..CHUNK {
-        let there = !felt[k].is_nan();
-        unknown |= !there;
-        known[k] = if there { felt[k] } else { T::ZERO };
-        timed[k] = if there { weight[k] * slope[k] } else { T::ZERO };
-    }
-    if unknown {
-        near.extend((0..n).filter(|&k| felt[k].is_nan()).map(|k| (first + k) as u32));
-    }
-    if n == CHUNK {
-        for k in 0..CHUNK {
-            sums[k] += timed[k];
-        }
-        if !into.weight.is_empty() {
-            add(&mut into.weight[first..first + CHUNK], &known);
-        }
-        if !into.delay.is_empty() {
-            add(&mut into.delay[first..first + CHUNK], &timed);
-        }
-        return;
-    }
-    for k in 0..n {
-        sums[k] += timed[k];
-        if let Some(g) = into.weight.get_mut(first + k) {
-            *g += known[k];
-        }
-        if let Some(g) = into.delay.get_mut(first + k) {
-            *g += timed[k];
-        }
-    }
-}
-
-#[inline(always)]
-fn add<T: Real>(all: &mut [T], more: &[T; CHUNK]) {
-    let all = &mut all[..CHUNK];
-    for k in 0..CHUNK {
-        all[k] += more[k];
     }
 }
 

@@ -2,6 +2,8 @@
 pub mod divided;
 pub mod real;
 pub mod simd;
+pub mod ticks;
 
 pub use real::Real;
 pub use simd::{Simd, prefetch};
+pub use ticks::Ticks;

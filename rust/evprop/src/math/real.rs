@@ -5,6 +5,7 @@
 //!
 //! exp: Cody & Waite 1980 reduction `x = n ln 2 + r`, `|r| <= ln 2 / 2`, then a polynomial of `(e^r - 1)`.
 //! ln_1p: reduction to `m in [sqrt(1/2), sqrt(2))`, then the atanh series in `(m - 1) / (m + 1)` (fdlibm's scheme).
+use super::ticks::Ticks;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 /// A floating-point type of the engine.
@@ -36,10 +37,16 @@ pub trait Real:
     const INFINITY: Self;
     /// Distance from 1 to the next larger number.
     const EPSILON: Self;
+    /// Whole numbers of the same size.
+    type Ticks: Ticks;
+    /// Terms of a power series in `x <= 1/16` with coefficients like those of exp, to half a unit in the last place.
+    const TERMS: usize;
     /// Name of the NumPy dtype.
     const NAME: &'static str;
     /// Rounds a double to this type.
     fn of(x: f64) -> Self;
+    /// A number of ticks within a window (exact).
+    fn of_ticks(ticks: Self::Ticks) -> Self;
     /// Widens to a double (exact).
     fn f64(self) -> f64;
     /// The larger of two numbers (neither is NaN).
@@ -73,6 +80,8 @@ pub trait Real:
 }
 
 impl Real for f64 {
+    type Ticks = u64;
+    const TERMS: usize = 9;
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const HALF: Self = 0.5;
@@ -83,6 +92,12 @@ impl Real for f64 {
     #[inline(always)]
     fn of(x: f64) -> Self {
         x
+    }
+    #[inline(always)]
+    fn of_ticks(ticks: u64) -> Self {
+        // 2^52: below it, the low bits of the mantissa are the number.
+        const SHIFT: f64 = 4_503_599_627_370_496.0;
+        f64::from_bits(ticks | SHIFT.to_bits()) - SHIFT
     }
     #[inline(always)]
     fn f64(self) -> f64 {
@@ -170,6 +185,8 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
+    type Ticks = u32;
+    const TERMS: usize = 5;
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
     const HALF: Self = 0.5;
@@ -180,6 +197,10 @@ impl Real for f32 {
     #[inline(always)]
     fn of(x: f64) -> Self {
         x as f32
+    }
+    #[inline(always)]
+    fn of_ticks(ticks: u32) -> Self {
+        ticks as i32 as f32
     }
     #[inline(always)]
     fn f64(self) -> f64 {

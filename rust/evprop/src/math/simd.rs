@@ -84,20 +84,20 @@ macro_rules! vectorised {
         $vis:vis fn $name:ident<$t:ident $(, const $c:ident: $ct:ty)*>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
     ) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
+        #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
         $vis fn $name<$t: $crate::math::Real $(, const $c: $ct)*>(simd: $crate::math::simd::Simd, $($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
             fn body<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2")]
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
                 fn avx2<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
                     body::<$t $(, $c)*>($($arg),*)
                 }
                 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
                 fn avx512<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
                     body::<$t $(, $c)*>($($arg),*)
                 }

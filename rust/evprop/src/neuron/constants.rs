@@ -89,7 +89,7 @@ pub struct Constants<T> {
 }
 
 impl<T: Real> Neuron<T> {
-    fn new(tau_mem: T, tau_syn: T, v_th: T, v_reset: T, bias: T, v_init: T, t_ref: f64) -> Self {
+    pub(crate) fn new(tau_mem: T, tau_syn: T, v_th: T, v_reset: T, bias: T, v_init: T, t_ref: f64) -> Self {
         let (tm, ts) = (tau_mem.f64(), tau_syn.f64());
         let rate = (ts - tm).abs() / (tm * ts);
         let equal = tm == ts;

@@ -5,5 +5,6 @@ pub mod flow;
 pub mod kernels;
 pub mod reach;
 pub mod roots;
+pub mod series;
 
 pub use constants::Constants;

@@ -1,7 +1,8 @@
 //! What the forward pass leaves behind: spikes with the current at each, and readout values. Nothing grows with the
 //! duration.
 pub mod arrivals;
-pub mod deliveries;
+pub mod grid;
+pub mod inlets;
 pub mod sample;
 pub mod spans;
 

@@ -17,8 +17,10 @@ pub mod windows;
 use crate::error::{Error, Result};
 use crate::math::{Real, Simd};
 use crate::network::{Component, Kind, Network, Params};
+use crate::neuron::Constants;
 use crate::parallel::{self, CancelFlag};
-use crate::record::deliveries::Deliveries;
+use crate::record::grid::Grid;
+use crate::record::inlets::{self, Inlets};
 use crate::record::sample::check_inputs;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues, Record};
 use crate::spikes::SpikeBatch;
@@ -106,24 +108,26 @@ pub fn simulate<T: Real>(
         until_fired::check(network, p, requests)?;
     }
     let constants = params.all_constants(network);
-    let deliveries: Vec<_> = network.components().iter().map(|c| deliveries(network, params, c, settings)).collect();
+    let inlets = |c| inlets(network, params, &constants, c, settings);
+    let inlets: Vec<_> = network.components().iter().map(inlets).collect();
     let chunks = parallel::map_chunks(
         batch,
         cancel,
-        || Player::new(network, params, &constants, &deliveries, requests, settings, cancel),
+        || Player::new(network, params, &constants, &inlets, requests, settings, cancel),
         |player, range| player.play(inputs, range),
     )?;
     Ok(assemble(network, batch, settings.duration, requests, chunks))
 }
 
-/// Rows sorted by delay, for a component that is played in [`windows`]: one with delays of its neurons' or synapses' own
-/// that hears itself, or that many senders reach.
-fn deliveries<T: Real>(
-    network: &Network,
-    params: &Params<'_, T>,
+/// The synapses of a component that is played in [`windows`]: one with delays of its neurons' or synapses' own that hears
+/// itself, or that many senders reach.
+fn inlets<'a, T: Real>(
+    network: &'a Network,
+    params: &'a Params<'_, T>,
+    constants: &[Constants<T>],
     component: &Component,
     settings: &Settings,
-) -> Option<Deliveries<T>> {
+) -> Option<Inlets<'a, T>> {
     let mut inlets =
         component.populations.iter().flat_map(|&p| network.incoming(p)).map(|&q| &network.projections()[q]);
     let fan_in: usize = inlets.clone().map(|q| network.populations()[q.pre].size).sum();
@@ -131,8 +135,14 @@ fn deliveries<T: Real>(
     let lif = component.populations.iter().all(|&p| network.populations()[p].kind == Kind::Lif);
     let own = inlets.any(|q| !q.delay.keeps_order());
     let many = fan_in >= 64 && neurons >= 16;
-    (lif && own && (component.recurrent || many) && !settings.eventwise_only)
-        .then(|| Deliveries::new(network, params, component))
+    if !lif || !own || !(component.recurrent || many) || settings.eventwise_only {
+        return None;
+    }
+    let into = component.populations.iter().flat_map(|&p| network.incoming(p));
+    let longest = into.map(|&q| inlets::longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
+    let members = component.populations.iter().map(|&p| &constants[p]);
+    let grid = Grid::of(members, settings.duration, longest)?;
+    Some(Inlets::new(network, params, component, grid, settings.duration))
 }
 
 /// Part of a record: the samples of one chunk.

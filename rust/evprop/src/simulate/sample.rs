@@ -13,7 +13,7 @@ use crate::network::{Component, Kind, Network, Params};
 use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
 use crate::record::arrivals::Sorted;
-use crate::record::deliveries::Deliveries;
+use crate::record::inlets::Inlets;
 use crate::record::sample::{afferents, releases, trains};
 use crate::record::spans::Spans;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues};
@@ -21,12 +21,12 @@ use crate::spikes::{SpikeBatch, Train};
 
 /// Plays samples one after the other, reusing its storage.
 #[derive(Debug)]
-pub struct Player<'a, T> {
+pub struct Player<'a, T: Real> {
     network: &'a Network,
     params: &'a Params<'a, T>,
     constants: &'a [Constants<T>],
     /// By component: its synapses, where it is played in windows.
-    deliveries: &'a [Option<Deliveries<T>>],
+    inlets: &'a [Option<Inlets<'a, T>>],
     requests: &'a [ReadoutRequest],
     settings: &'a Settings,
     cancel: &'a CancelFlag,
@@ -49,7 +49,7 @@ impl<'a, T: Real> Player<'a, T> {
         network: &'a Network,
         params: &'a Params<'a, T>,
         constants: &'a [Constants<T>],
-        deliveries: &'a [Option<Deliveries<T>>],
+        inlets: &'a [Option<Inlets<'a, T>>],
         requests: &'a [ReadoutRequest],
         settings: &'a Settings,
         cancel: &'a CancelFlag,
@@ -58,7 +58,7 @@ impl<'a, T: Real> Player<'a, T> {
             network,
             params,
             constants,
-            deliveries,
+            inlets,
             requests,
             settings,
             cancel,
@@ -112,8 +112,8 @@ impl<'a, T: Real> Player<'a, T> {
         (sample, local): (usize, usize),
         chunk: &mut Chunk<T>,
     ) -> Result<()> {
-        for (component, deliveries) in self.network.components().iter().zip(self.deliveries) {
-            self.component(component, deliveries.as_ref(), inputs, sample, local, chunk)?;
+        for (component, inlets) in self.network.components().iter().zip(self.inlets) {
+            self.component(component, inlets.as_ref(), inputs, sample, local, chunk)?;
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl<'a, T: Real> Player<'a, T> {
     fn component(
         &mut self,
         component: &Component,
-        deliveries: Option<&Deliveries<T>>,
+        inlets: Option<&Inlets<'a, T>>,
         inputs: &[SpikeBatch<'_>],
         sample: usize,
         local: usize,
@@ -145,8 +145,8 @@ impl<'a, T: Real> Player<'a, T> {
             for &p in &component.populations {
                 self.scratch[p].clear();
             }
-            if let Some(deliveries) = deliveries {
-                self.play_windows(component, deliveries, &trains, sample)?;
+            if let Some(inlets) = inlets {
+                self.play_windows(component, inlets, &trains, sample)?;
             } else if component.recurrent || self.settings.eventwise_only {
                 self.play_recurrent(component, &trains, sample)?;
             } else {
@@ -206,7 +206,7 @@ impl<'a, T: Real> Player<'a, T> {
     fn play_windows(
         &mut self,
         component: &Component,
-        deliveries: &Deliveries<T>,
+        inlets: &Inlets<'_, T>,
         trains: &[Train<'_>],
         sample: usize,
     ) -> Result<()> {
@@ -215,16 +215,11 @@ impl<'a, T: Real> Player<'a, T> {
             Some(member) => Source::Member(member),
             None => Source::Outside(trains[p]),
         };
-        let sources: Vec<_> = deliveries.inlets.iter().map(|inlet| source(inlet.pre)).collect();
+        let sources: Vec<_> = inlets.all.iter().map(|inlet| source(inlet.pre)).collect();
         let members = self.members(populations);
         let limits: Vec<_> = populations.iter().map(|&p| self.limits(p, sample)).collect();
-        let play = windows::Play {
-            simd: self.settings.simd,
-            members: &members,
-            deliveries,
-            sources: &sources,
-            limits: &limits,
-        };
+        let play =
+            windows::Play { simd: self.settings.simd, members: &members, inlets, sources: &sources, limits: &limits };
         let mut out: Vec<_> = populations.iter().map(|&p| std::mem::take(&mut self.scratch[p])).collect();
         let result = self.windows.run(&play, &mut out);
         for (&p, spikes) in populations.iter().zip(out) {

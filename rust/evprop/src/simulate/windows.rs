@@ -1,4 +1,4 @@
-//! Components with delays of any kind: arrivals are gathered into short windows, neuron by neuron, mostly unsorted.
+//! Components with delays of any kind: time goes on in short windows, and what arrives in one is summed up unsorted.
 //!
 //! A window of length `len` that begins in state `(u, i)` and takes in arrivals of weight `w` at `x` ends in
 //!
@@ -14,48 +14,41 @@
 //! ```
 //!
 //! nor where it rises throughout and ends below: `min(i, i E_s) - N > theta` (then `u' > 0` as long as `u <= theta`)
-//! and `u1 <= theta`. Only the few other neurons have their arrivals sorted and played one by one ([`Exact`]).
-//! Their spikes are taken in the order of time; a spike that arrives within the window is given to its targets at once,
-//! and those it could still move are looked at again. So the result is that of playing every event in order, and
-//! does not depend on the length of the windows but for rounding.
+//! and `u1 <= theta`. So a spike adds its four sums to the windows in which it arrives as soon as it sets out
+//! ([`ring`]), and only for the few neurons that may cross are the single arrivals looked up ([`lists`]), sorted and
+//! played one by one ([`Exact`]). Their spikes are taken in the order of time; a spike that arrives within the window is
+//! given to its targets at once, and those it could still move are looked at again. So the result is that of playing every
+//! event in order, and does not depend on the length of the windows but for rounding.
 //!
-//! Windows are filled a slab of several at a time, from the rows of [`Deliveries`], where what a spike brings within a
-//! slab is one run. Memory holds the spikes under way and one slab of arrivals, whatever the duration.
+//! Memory holds windows over the longest delay and the spikes, whatever the duration.
 mod exact;
 mod lists;
+mod ring;
 
-use super::eventwise::Member;
+use super::eventwise::{Member, Source};
 use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
 use crate::neuron::constants::Neuron;
-use crate::neuron::flow::propagator;
-use crate::record::deliveries::Deliveries;
+use crate::neuron::series::{Series, Whole};
+use crate::record::inlets::{BLOCK, Inlets};
 use crate::vectorised;
 use exact::{Exact, Fired};
-use lists::{Lists, Live};
+use lists::{Lists, Sent};
+use ring::{Cell, Departures, Falls, Ring};
 
-/// Lanes of a block; lanes are padded to a multiple of it.
-const BLOCK: usize = 16;
-
-/// Windows of a slab.
-const WINDOWS: usize = 16;
-
-/// Arrivals a window shall hold, about.
-const ARRIVALS: f64 = 4.0;
+/// Windows for which the spikes from outside are taken in at a time.
+const SLAB: usize = 16;
 
 /// Constants of all lanes, column by column.
 #[derive(Debug, Clone, Default)]
 struct Columns<T> {
     neurons: Vec<Neuron<T>>,
-    inv_mem: Vec<T>,
-    inv_slow: Vec<T>,
-    rate: Vec<T>,
-    gain: Vec<T>,
-    lin: Vec<T>,
-    mem_slow: Vec<T>,
     /// Infinite once a neuron has had its only spike.
     theta: Vec<T>,
+    /// The length of a window over tau_mem.
+    span: Vec<T>,
+    whole: Whole<T>,
 }
 
 /// States of all lanes at the start and at the end of a window.
@@ -74,29 +67,34 @@ struct States<T> {
 
 /// Reusable storage.
 #[derive(Debug, Clone, Default)]
-pub struct Windows<T> {
+pub struct Windows<T: Real> {
     columns: Columns<T>,
     states: States<T>,
+    series: Series<T>,
+    ring: Ring<T>,
     lists: Lists<T>,
-    live: Vec<Live>,
     exact: Exact<T>,
+    /// By inlet.
+    sent: Vec<Sent<T::Ticks>>,
     /// Until when V is held, ms.
     hold: Vec<f64>,
     /// Lanes that are held for a while.
     holding: Vec<u32>,
+    late: Vec<u32>,
+    falls: Falls<T>,
 }
 
 /// What one sample is played with.
 #[derive(Debug, Clone, Copy)]
-pub struct Play<'a, T> {
+pub struct Play<'a, T: Real> {
     /// Vector width.
     pub simd: Simd,
     /// The component's populations.
     pub members: &'a [Member<'a, T>],
     /// Synapses into them.
-    pub deliveries: &'a Deliveries<T>,
-    /// By inlet of the deliveries: the sending member, or the spikes of a population outside.
-    pub sources: &'a [super::eventwise::Source<'a>],
+    pub inlets: &'a Inlets<'a, T>,
+    /// By inlet: the sending member, or the spikes of a population outside.
+    pub sources: &'a [Source<'a>],
     /// By member.
     pub limits: &'a [Limits<'a>],
 }
@@ -104,37 +102,32 @@ pub struct Play<'a, T> {
 /// A window in time.
 #[derive(Debug, Clone, Copy)]
 struct Window {
-    /// Its number in the slab.
-    index: usize,
+    /// Its number.
+    number: usize,
     /// Begin, ms.
     start: f64,
-    /// Length, ms.
+    /// Length, ms: the trial may end within the last one.
     len: f64,
-    /// End of its slab, ms.
-    slab_end: f64,
 }
 
 impl<T: Real> Columns<T> {
-    fn fill(&mut self, members: &[Member<'_, T>]) {
+    fn fill(&mut self, members: &[Member<'_, T>], step: f64) {
         self.neurons.clear();
         for member in members {
             self.neurons.extend((0..member.constants.n).map(|i| *member.constants.neuron(i)));
+            let last = self.neurons[self.neurons.len() - 1];
+            let silent = Neuron { theta: T::INFINITY, u_reset: T::ZERO, u_init: T::ZERO, t_ref: 0.0, ..last };
+            self.neurons.resize(self.neurons.len().next_multiple_of(BLOCK), silent);
         }
-        let last = self.neurons[self.neurons.len() - 1];
-        let silent = Neuron { theta: T::INFINITY, u_reset: T::ZERO, u_init: T::ZERO, t_ref: 0.0, ..last };
-        self.neurons.resize(self.neurons.len().next_multiple_of(BLOCK), silent);
-        let Self { neurons, inv_mem, inv_slow, rate, gain, lin, mem_slow, theta } = self;
-        let set = |column: &mut Vec<T>, f: fn(&Neuron<T>) -> T| {
+        let Self { neurons, theta, span, whole } = self;
+        whole.fill(neurons, step);
+        let step = T::of(step);
+        let set = |column: &mut Vec<T>, f: &dyn Fn(&Neuron<T>) -> T| {
             column.clear();
             column.extend(neurons.iter().map(f));
         };
-        set(inv_mem, |c| c.inv_mem);
-        set(inv_slow, |c| c.inv_slow);
-        set(rate, |c| c.rate);
-        set(gain, |c| c.gain);
-        set(lin, |c| c.lin);
-        set(mem_slow, |c| if c.mem_slow { T::ONE } else { T::ZERO });
-        set(theta, |c| c.theta);
+        set(theta, &|c| c.theta);
+        set(span, &|c| step * c.inv_mem);
     }
 
     /// Whether no neuron ever crosses if nothing arrives: `u^+ + i^+ kappa_max <= theta` for all.
@@ -160,43 +153,54 @@ impl<T: Real> States<T> {
         self.suspect.clear();
         self.suspect.resize(n, 0);
     }
+
+    /// Lets `span` ms pass in which nothing happens.
+    fn pass(&mut self, columns: &Columns<T>, span: f64) {
+        for (c, (u, i)) in columns.neurons.iter().zip(self.u.iter_mut().zip(&mut self.i)) {
+            let p = c.propagator(T::of(span));
+            (*u, *i) = (*u * p.mem + *i * p.kappa, *i * p.syn);
+        }
+    }
 }
 
 impl<T: Real> Windows<T> {
     /// Plays one sample; `out[m]` receives the spikes of member `m`, sorted by (time, unit).
     pub fn run(&mut self, play: &Play<'_, T>, out: &mut [Vec<Spike<T>>]) -> Result<()> {
         let duration = play.limits[0].duration;
-        self.columns.fill(play.members);
+        let grid = play.inlets.grid;
+        self.columns.fill(play.members, grid.step);
+        self.series.fill(&self.columns.neurons, grid.step);
         self.states.reset(&self.columns);
-        self.live.clear();
+        let lanes = self.columns.neurons.len();
+        let windows = (duration / grid.step).ceil() as usize;
+        self.ring.reset(SLAB + 2 + (play.inlets.longest / grid.step) as usize, lanes);
+        self.lists.reset(lanes, play.sources.len());
+        self.sent.resize_with(play.sources.len(), Sent::default);
+        self.sent.iter_mut().for_each(Sent::reset);
         self.hold.clear();
-        self.hold.resize(self.columns.neurons.len(), 0.0);
+        self.hold.resize(lanes, 0.0);
         self.holding.clear();
-        let mut outside = lists::Outside::new(play);
-        let len = self.window_length(play, duration);
-        self.lists.reset(WINDOWS, self.columns.neurons.len());
-        let mut now = 0.0;
-        while now < duration {
-            play.limits[0].look_up()?;
-            let next = outside.next_time().min(duration);
-            let jump = self.live.is_empty()
-                && self.holding.is_empty()
-                && next > now + len
-                && self.columns.at_rest(&self.states);
-            let (step, windows) = if jump { (next - now, 1) } else { (len, WINDOWS) };
-            let slab_end = (now + step * windows as f64).min(duration);
-            // The trial may end before the last window begins.
-            let windows = (1..windows).find(|&w| now + step * w as f64 >= slab_end).unwrap_or(windows);
-            self.lists.start_slab(now, step, windows);
-            outside.admit(slab_end, &mut self.live);
-            let Self { live, lists, .. } = self;
-            lists::pull_all(play.simd, lists, play.deliveries, live, slab_end);
-            for index in 0..windows {
-                let start = now + step * index as f64;
-                let end = if index + 1 == windows { slab_end } else { now + step * (index + 1) as f64 };
-                self.window(play, Window { index, start, len: end - start, slab_end }, out)?;
+        let mut number = 0;
+        let mut slab_end = 0;
+        while number < windows {
+            if number == slab_end {
+                play.limits[0].look_up()?;
+                if self.holding.is_empty() && self.ring.filled <= number && self.columns.at_rest(&self.states) {
+                    let next = grid.window(next_time(play.sources, &self.sent).min(duration)).min(windows);
+                    if next > number {
+                        self.states.pass(&self.columns, grid.start(next) - grid.start(number));
+                        number = next;
+                    }
+                }
+                slab_end = number + SLAB;
+                self.ring.advance(number);
+                self.admit(play, number, slab_end, duration, out);
             }
-            now = slab_end;
+            let (start, end) = (grid.start(number), grid.start(number + 1).min(duration));
+            if end > start {
+                self.window(play, Window { number, start, len: end - start }, out)?;
+            }
+            number += 1;
         }
         for spikes in out.iter_mut() {
             if !spikes.is_sorted_by(|a, b| (a.time, a.unit) <= (b.time, b.unit)) {
@@ -206,29 +210,53 @@ impl<T: Real> Windows<T> {
         Ok(())
     }
 
-    /// So long that a neuron takes in some arrivals, so short that its state does not change much.
-    fn window_length(&self, play: &Play<'_, T>, duration: f64) -> f64 {
-        let arrivals = lists::outside_arrivals(play) as f64;
-        let shortest =
-            self.columns.neurons.iter().map(|c| c.tau_mem.f64().min(c.tau_syn.f64())).fold(f64::MAX, f64::min);
-        let per_ms = arrivals / (play.deliveries.lanes as f64 * duration);
-        (ARRIVALS / per_ms).min(shortest / 4.0).min(duration)
+    /// Takes in the spikes from outside that set out before window `end`, and forgets those that have arrived before `now`.
+    fn admit(&mut self, play: &Play<'_, T>, now: usize, end: usize, duration: f64, out: &[Vec<Spike<T>>]) {
+        let grid = play.inlets.grid;
+        let (start, end) = (grid.start(now), grid.start(end).min(duration));
+        for ((inlet, source), sent) in play.inlets.all.iter().zip(play.sources).zip(&mut self.sent) {
+            // A window's worth of slack, for rounding.
+            let over = |t: f64| t + inlet.longest + grid.step < start;
+            match *source {
+                Source::Outside(train) => {
+                    let new = train.times[sent.len()..].iter().take_while(|&&t| t < end).count();
+                    let own = sent.len()..sent.len() + new;
+                    for k in own.clone() {
+                        sent.push(grid.ticks_from::<T>(train.times[k], now), train.units[k]);
+                    }
+                    let fresh = Departures { ticks: &sent.ticks[own.clone()], units: &train.units[own] };
+                    if let Some(&last) = fresh.ticks.last() {
+                        self.ring.reach(now, last, inlet);
+                    }
+                    ring::admit(play.simd, &mut self.ring, &self.series, inlet, fresh, &mut self.falls);
+                    while sent.first < sent.len() && over(train.times[sent.first]) {
+                        sent.first += 1;
+                    }
+                }
+                Source::Member(m) => {
+                    while sent.first < sent.len() && over(out[m][sent.first].time) {
+                        sent.first += 1;
+                    }
+                }
+            }
+        }
     }
 
     fn window(&mut self, play: &Play<'_, T>, window: Window, out: &mut [Vec<Spike<T>>]) -> Result<()> {
-        let Self { columns, states, lists, exact, hold, holding, .. } = self;
-        evaluate(play.simd, T::of(window.len), columns, lists.window(window.index), states);
+        let Self { columns, states, ring, exact, hold, holding, .. } = self;
+        evaluate(play.simd, columns, ring, window.number, states);
         exact.clear();
         holding.retain(|&lane| hold[lane as usize] > window.start);
         for &lane in holding.iter() {
             states.suspect[lane as usize] = 1;
         }
-        for first in (0..states.suspect.len()).step_by(8) {
-            let eight = &states.suspect[first..first + 8];
+        for first in (0..self.states.suspect.len()).step_by(8) {
+            let eight = &self.states.suspect[first..first + 8];
             if eight.iter().fold(0, |any, &s| any | s) != 0 {
-                for lane in (first..first + 8).filter(|&l| states.suspect[l] != 0) {
-                    let start = exact::State { u: states.u[lane], i: states.i[lane], x: T::ZERO };
-                    exact.take(lane, &columns.neurons[lane], start, hold[lane], &window, lists);
+                for lane in first..first + 8 {
+                    if self.states.suspect[lane] != 0 {
+                        self.take(play, lane, &window, out);
+                    }
                 }
             }
         }
@@ -242,7 +270,15 @@ impl<T: Real> Windows<T> {
         Ok(())
     }
 
-    /// Records a spike and delivers what it brings within the slab.
+    /// Plays a lane one by one from the window's start on.
+    fn take(&mut self, play: &Play<'_, T>, lane: usize, window: &Window, out: &[Vec<Spike<T>>]) {
+        let Self { columns, states, lists, exact, sent, hold, .. } = self;
+        let arrivals = lists.arrivals(play, lane, window.number, sent, out);
+        let start = exact::State { u: states.u[lane], i: states.i[lane], x: T::ZERO };
+        exact.take(lane, &columns.neurons[lane], start, hold[lane], window, arrivals);
+    }
+
+    /// Records a spike and gives it to its targets.
     fn spike(
         &mut self,
         play: &Play<'_, T>,
@@ -250,9 +286,8 @@ impl<T: Real> Windows<T> {
         Fired { lane, time, x, current }: Fired<T>,
         out: &mut [Vec<Spike<T>>],
     ) -> Result<()> {
-        let deliveries = play.deliveries;
-        let m = deliveries.base.partition_point(|&base| base <= lane) - 1;
-        let unit = (lane - deliveries.base[m]) as u32;
+        let m = play.inlets.member(lane);
+        let unit = (lane - play.inlets.base[m]) as u32;
         out[m].push(Spike { time, unit, current });
         play.limits[m].check(out[m].len(), time)?;
         let t_ref = self.columns.neurons[lane].t_ref;
@@ -261,88 +296,71 @@ impl<T: Real> Windows<T> {
         } else if t_ref > 0.0 && !self.holding.contains(&(lane as u32)) {
             self.holding.push(lane as u32);
         }
-        for (inlet, source) in deliveries.inlets.iter().zip(play.sources) {
-            if !matches!(source, super::eventwise::Source::Member(member) if *member == m) {
+        for (q, (inlet, source)) in play.inlets.all.iter().zip(play.sources).enumerate() {
+            if !matches!(source, Source::Member(member) if *member == m) {
                 continue;
             }
-            let mut live = Live::new(time, inlet, unit);
-            let first = live.next;
-            let goes_on = self.lists.pull(deliveries, &mut live, window.slab_end, window.index);
-            // Those within this very window reach neurons that have been evaluated already.
-            for k in first..live.next {
-                let delay = deliveries.delay[k];
-                if self.lists.place(time, delay, window.index) > window.index {
-                    break;
+            let Self { ring, series, falls, late, .. } = self;
+            late.clear();
+            let ticks = play.inlets.grid.ticks_from::<T>(time, window.number);
+            ring.reach(window.number, ticks, inlet);
+            ring::spread(play.simd, ring, series, inlet, ticks, unit, window.number, falls, late);
+            // From here on it is found when a lane's arrivals are looked up.
+            self.sent[q].push(ticks, unit);
+            let late = std::mem::take(&mut self.late);
+            let row = inlet.synapses.row(unit as usize);
+            for &k in &late {
+                let (k, delay) = (k as usize, row.delay_of(k as usize));
+                if time + delay < play.limits[m].duration {
+                    // From the crossing's own `x`: an arrival without delay comes at that very instant.
+                    let arrival = (x + T::of(delay), row.weight[k]);
+                    self.arrive_late(play, window, inlet.base + row.target(k), arrival, out);
                 }
-                // From the crossing's own `x`: an arrival without delay comes at that very instant.
-                self.arrive_late(window, deliveries.lane[k] as usize, x + delay, deliveries.weight[k]);
             }
-            if goes_on {
-                self.live.push(live);
-            }
+            self.late = late;
         }
         Ok(())
     }
 
-    /// An arrival within the window under way.
-    fn arrive_late(&mut self, window: &Window, lane: usize, x: T, w: T) {
-        let Self { columns, states, lists, exact, hold, .. } = self;
+    /// An arrival within the window under way reaches a neuron that has been evaluated already.
+    fn arrive_late(&mut self, play: &Play<'_, T>, window: &Window, lane: usize, (x, w): (T, T), out: &[Vec<Spike<T>>]) {
+        let Self { columns, states, exact, .. } = self;
         let c = &columns.neurons[lane];
         if exact.arrive(lane, c, x, w, window) {
             return;
         }
-        let len = T::of(window.len);
-        let p = c.propagator(len - x);
+        let p = c.propagator(T::of(play.inlets.grid.step) - x);
         states.end_u[lane] += w * p.kappa;
         states.end_i[lane] += w * p.syn;
         states.up[lane] += w.larger(T::ZERO);
         states.down[lane] += (-w).larger(T::ZERO);
         let (u, i) = (states.u[lane], states.i[lane]);
-        let decay = c.propagator(len).syn;
         let sums = (states.up[lane], states.down[lane]);
-        if suspicious(u, i, decay, len * c.inv_mem, sums, states.end_u[lane], columns.theta[lane]) {
-            let start = exact::State { u, i, x: T::ZERO };
-            exact.take(lane, c, start, hold[lane], window, lists);
+        let (decay, span, theta) = (columns.whole.syn[lane], columns.span[lane], columns.theta[lane]);
+        if suspicious(u, i, decay, span, sums, states.end_u[lane], theta) {
+            self.take(play, lane, window, out);
         }
     }
 }
 
-/// Whether a neuron may cross within a window: false only if it surely does not.
+/// When the next spike from outside sets out.
+fn next_time<K>(sources: &[Source<'_>], sent: &[Sent<K>]) -> f64 {
+    let next = |(source, sent): (&Source<'_>, &Sent<K>)| match source {
+        Source::Outside(train) => train.times.get(sent.len()).copied(),
+        Source::Member(_) => None,
+    };
+    sources.iter().zip(sent).filter_map(next).fold(f64::INFINITY, f64::min)
+}
+
+/// Whether a neuron may cross within a window: false only if it surely does not. `decay`: `E_s - 1`.
 #[inline(always)]
 fn suspicious<T: Real>(u: T, i: T, decay: T, span_over_tau: T, (up, down): (T, T), end_u: T, theta: T) -> bool {
     let rounding = T::of(64.0) * T::EPSILON * (u.abs() + i.abs() + up + down);
     let rise = span_over_tau * ((i.larger(T::ZERO) + up) - u).larger(T::ZERO);
     let may = u + rise + rounding > theta;
-    let least = i.smaller(i * decay) - down;
+    let least = i.smaller(i + i * decay) - down;
     let rises = least - rounding > theta;
     may & !(rises & (end_u + rounding <= theta))
-}
-
-vectorised! {
-    /// All lanes over one window.
-    fn evaluate<T>(len: T, c: &Columns<T>, arrivals: lists::View<'_, T>, states: &mut States<T>) {
-        let States { u, i, end_u, end_i, up, down, suspect } = states;
-        for first in (0..u.len()).step_by(BLOCK) {
-            let own = first..first + BLOCK;
-            let block = Block {
-                inv_mem: lanes(&c.inv_mem, first),
-                inv_slow: lanes(&c.inv_slow, first),
-                rate: lanes(&c.rate, first),
-                gain: lanes(&c.gain, first),
-                lin: lanes(&c.lin, first),
-                mem_slow: lanes(&c.mem_slow, first),
-                theta: lanes(&c.theta, first),
-            };
-            let sums = block.sum(len, &arrivals, first);
-            let (u, i) = (lanes(u, first), lanes(i, first));
-            let ends = block.end(len, &u, &i, &sums);
-            end_u[own.clone()].copy_from_slice(&ends.u);
-            end_i[own.clone()].copy_from_slice(&ends.i);
-            up[own.clone()].copy_from_slice(&sums.up);
-            down[own.clone()].copy_from_slice(&sums.down);
-            suspect[own].copy_from_slice(&ends.suspect);
-        }
-    }
 }
 
 type Lane<T> = [T; BLOCK];
@@ -354,66 +372,29 @@ fn lanes<T: Real>(column: &[T], first: usize) -> Lane<T> {
     own
 }
 
-/// Constants of a block of lanes.
-struct Block<T> {
-    inv_mem: Lane<T>,
-    inv_slow: Lane<T>,
-    rate: Lane<T>,
-    gain: Lane<T>,
-    lin: Lane<T>,
-    mem_slow: Lane<T>,
-    theta: Lane<T>,
-}
-
-/// What the arrivals of a window add.
-struct Sums<T> {
-    u: Lane<T>,
-    i: Lane<T>,
-    up: Lane<T>,
-    down: Lane<T>,
-}
-
-/// The end of a window.
-struct Ends<T> {
-    u: Lane<T>,
-    i: Lane<T>,
-    suspect: [u8; BLOCK],
-}
-
-impl<T: Real> Block<T> {
-    #[inline(always)]
-    fn sum(&self, len: T, arrivals: &lists::View<'_, T>, first: usize) -> Sums<T> {
-        let zero = [T::ZERO; BLOCK];
-        let mut sums = Sums { u: zero, i: zero, up: zero, down: zero };
-        let (count, most) = arrivals.counts(first);
-        for k in 0..most {
-            let (x, w) = arrivals.row(k, first);
-            let k = T::of(k as f64);
+vectorised! {
+    /// All lanes over one window, whose cells are emptied.
+    fn evaluate<T>(c: &Columns<T>, ring: &mut Ring<T>, number: usize, states: &mut States<T>) {
+        for first in (0..states.u.len()).step_by(BLOCK) {
+            let cells = ring.block(first, number);
+            let mut sums: [Cell<T>; BLOCK] = [[T::ZERO; 4]; BLOCK];
+            sums.copy_from_slice(cells);
+            cells.fill([T::ZERO; 4]);
+            let (u, i) = (lanes(&states.u, first), lanes(&states.i, first));
+            let (mem, syn) = (lanes(&c.whole.mem, first), lanes(&c.whole.syn, first));
+            let kappa = lanes(&c.whole.kappa, first);
+            let (span, theta) = (lanes(&c.span, first), lanes(&c.theta, first));
+            let own = first..first + BLOCK;
+            let (end_u, end_i) = (&mut states.end_u[own.clone()], &mut states.end_i[own.clone()]);
+            let (up, down) = (&mut states.up[own.clone()], &mut states.down[own.clone()]);
+            let suspect = &mut states.suspect[own];
             for l in 0..BLOCK {
-                let w = if k < count[l] { w[l] } else { T::ZERO };
-                let (inv_slow, rate, gain, lin) = (self.inv_slow[l], self.rate[l], self.gain[l], self.lin[l]);
-                let p = propagator(len - x[l], inv_slow, rate, gain, lin, self.mem_slow[l] > T::ZERO);
-                sums.u[l] += w * p.kappa;
-                sums.i[l] += w * p.syn;
-                sums.up[l] += w.larger(T::ZERO);
-                sums.down[l] += (-w).larger(T::ZERO);
+                let [more_u, more_i, above, below] = sums[l];
+                end_u[l] = u[l] + (u[l] * mem[l] + i[l] * kappa[l]) + more_u;
+                end_i[l] = i[l] + i[l] * syn[l] + more_i;
+                (up[l], down[l]) = (above, below);
+                suspect[l] = u8::from(suspicious(u[l], i[l], syn[l], span[l], (above, below), end_u[l], theta[l]));
             }
         }
-        sums
-    }
-
-    #[inline(always)]
-    fn end(&self, len: T, u: &Lane<T>, i: &Lane<T>, sums: &Sums<T>) -> Ends<T> {
-        let mut ends = Ends { u: *u, i: *i, suspect: [0; BLOCK] };
-        for l in 0..BLOCK {
-            let (inv_slow, rate, gain, lin) = (self.inv_slow[l], self.rate[l], self.gain[l], self.lin[l]);
-            let p = propagator(len, inv_slow, rate, gain, lin, self.mem_slow[l] > T::ZERO);
-            ends.u[l] = u[l] * p.mem + i[l] * p.kappa + sums.u[l];
-            ends.i[l] = i[l] * p.syn + sums.i[l];
-            let sums = (sums.up[l], sums.down[l]);
-            let span = len * self.inv_mem[l];
-            ends.suspect[l] = u8::from(suspicious(u[l], i[l], p.syn, span, sums, ends.u[l], self.theta[l]));
-        }
-        ends
     }
 }

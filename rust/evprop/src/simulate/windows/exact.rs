@@ -1,6 +1,5 @@
 //! The neurons of a window that may cross: their arrivals in order, one by one.
 use super::Window;
-use super::lists::Lists;
 use crate::math::Real;
 use crate::neuron::constants::Neuron;
 use crate::neuron::crossing::first_crossing;
@@ -75,7 +74,7 @@ impl<T: Real> Exact<T> {
     }
 
     /// Takes a neuron in, with all of its arrivals in the window.
-    pub fn take(&mut self, lane: usize, c: &Neuron<T>, from: State<T>, hold: f64, window: &Window, lists: &Lists<T>) {
+    pub fn take(&mut self, lane: usize, c: &Neuron<T>, from: State<T>, hold: f64, window: &Window, all: &[(T, T)]) {
         if self.used == self.tracks.len() {
             let nothing = (T::ZERO, T::ZERO);
             let arrivals = Vec::new();
@@ -90,7 +89,7 @@ impl<T: Real> Exact<T> {
         (track.lane, track.from, track.hold) = (lane, from, hold);
         track.arrivals.clear();
         track.next = 0;
-        for arrival in lists.window(window.index).of(lane) {
+        for &arrival in all {
             track.insert(arrival);
         }
         track.seek(c, window);
