@@ -18,6 +18,8 @@ pub mod projection;
 pub mod record;
 pub mod simulate;
 pub mod spikes;
+#[doc(hidden)]
+pub mod test_problems;
 #[cfg(test)]
 mod test_tables;
 

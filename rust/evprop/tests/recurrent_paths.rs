@@ -7,22 +7,9 @@ use evprop::projection::{Connectivity, DelayKind};
 use evprop::record::Record;
 use evprop::simulate::{Settings, simulate};
 use evprop::spikes::SpikeBatch;
+use evprop::test_problems::Draw;
 
 const DURATION: f64 = 150.0;
-
-/// A small generator of its own, so that the networks are the same everywhere.
-struct Draw(u64);
-
-impl Draw {
-    fn uniform(&mut self, low: f64, high: f64) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        low + (high - low) * ((self.0 >> 11) as f64 / (1u64 << 53) as f64)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.uniform(0.0, n as f64) as usize
-    }
-}
 
 /// Two populations that hear each other and, half of the time, themselves; every third projection is sparse.
 fn network(case: usize, delays: &[DelayKind], draw: &mut Draw) -> Network {

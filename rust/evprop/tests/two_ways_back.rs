@@ -10,16 +10,7 @@ use evprop::projection::{Connectivity, DelayKind};
 use evprop::record::Record;
 use evprop::simulate::{Settings, simulate};
 use evprop::spikes::SpikeBatch;
-
-/// A small generator of its own, so that the networks are the same everywhere.
-struct Draw(u64);
-
-impl Draw {
-    fn uniform(&mut self, low: f64, high: f64) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        low + (high - low) * ((self.0 >> 11) as f64 / (1u64 << 53) as f64)
-    }
-}
+use evprop::test_problems::Draw;
 
 /// Six inputs, `n` hidden neurons, three outputs; the outputs hear the inputs too.
 fn network(delay: DelayKind, n: usize) -> Network {
