@@ -68,7 +68,7 @@ format: $(VENV)/.packages ## rustfmt, and ruff's automatic fixes
 	cargo fmt --all
 	"$(BIN)/ruff" check --fix
 
-bench: $(VENV)/.built ## criterion for the kernels, workload Y, memory of a training step
+bench: $(VENV)/.built ## criterion for the kernels, whole training steps, memory of a training step
 	cargo bench --locked --package evprop
 	"$(BIN)/python" benches/report.py
 	"$(BIN)/python" benches/memory.py
@@ -78,7 +78,7 @@ bench: $(VENV)/.built ## criterion for the kernels, workload Y, memory of a trai
 	.venv-peers/bin/python -m pip install --quiet --requirement benches/requirements-peers.txt
 	@touch "$@"
 
-bench-peers: $(VENV)/.built .venv-peers/.packages ## workload Y beside the peers from PyPI (some GB of packages)
+bench-peers: $(VENV)/.built .venv-peers/.packages ## whole training steps beside the peers from PyPI (some GB of packages)
 	"$(BIN)/python" benches/report.py --peers .venv-peers/bin/python
 
 docs: $(VENV)/.built ## Rust API pages in target/doc, and a run of every snippet in README and docs

@@ -1,6 +1,6 @@
-"""Run workload Y in every library that is installed, one after another, and print one table of ratios.
+"""Run the workloads in every library that is installed, one after another, and print tables of ratios.
 
-    python benches/report.py [--peers .venv-peers/bin/python] [--rounds 3] [--json FILE]
+    python benches/report.py [--peers .venv-peers/bin/python] [--workload Y|S] [--rounds 3] [--json FILE]
 
 Every measurement is a process of its own, pinned to one core with one thread. The libraries take turns, `--rounds`
 times over, so that a noisy spell of the machine hits all of them; each figure is the median of its rounds.
@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evprop.bench import machine
+
 HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the table: a script with its options, and the module that must be importable for it."""
+    """One line of a table: a script with its options, and the module that must be importable for it."""
 
     name: str
     script: str
@@ -34,7 +34,7 @@ class Entry:
     peer: bool = True
 
 
-ENTRIES = (
+Y = (
     Entry("evprop float64", "evprop_.py", "evprop", peer=False),
     Entry("evprop float32", "evprop_.py", "evprop", ("--dtype", "float32"), peer=False),
     Entry("evprop float64, stopped when fired", "evprop_.py", "evprop", ("--stop",), peer=False),
@@ -43,18 +43,28 @@ ENTRIES = (
     Entry("spyx dt 0.5 ms", "spyx_.py", "spyx"),
     Entry("snnTorch dt 0.5 ms", "snntorch_.py", "snntorch"),
 )
+S = (
+    Entry("evprop S-none", "evprop_.py", "evprop", ("none",), peer=False),
+    Entry("evprop S-axonal", "evprop_.py", "evprop", ("axonal",), peer=False),
+    Entry("evprop S-learn", "evprop_.py", "evprop", ("learn",), peer=False),
+    Entry("evprop S-none, float64", "evprop_.py", "evprop", ("none", "--dtype", "float64"), peer=False),
+    Entry("evprop S-learn, float64", "evprop_.py", "evprop", ("learn", "--dtype", "float64"), peer=False),
+    Entry("spyx dt 1 ms, no delays", "spyx_.py", "spyx"),
+    Entry("jaxpike dt 1 ms, no delays", "jaxpike_.py", "jaxpike"),
+    Entry("Norse dt 1 ms, no delays", "norse_.py", "norse"),
+    Entry("snnTorch dt 1 ms, no delays", "snntorch_.py", "snntorch"),
+    Entry("DCLS dt 1 ms, 63 taps", "dcls_.py", "DCLS", ("fine",)),
+    Entry("DCLS dt 10 ms, as published", "dcls_.py", "DCLS", ("published",)),
+)
+WORKLOADS = {"Y": Y, "S": S}
 
-
-def machine() -> str:
-    """Name of the processor, number of cores, operating system."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        name = models[0] if models else name
-    return f"{name}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+# Measured before on another machine of the kind; these do not install from PyPI. CPU milliseconds per sample.
+EARLIER = {
+    "mlGeNN EventProp dt 1 ms, no delays": 34.6,
+    "mlGeNN EventProp dt 1 ms, learnt delays": 84.5,
+    "SLAYER dt 1 ms, axonal delays": 105.0,
+    "DelRec dt 1 ms, axonal delays": 761.0,
+}
 
 
 def installed(python: str, module: str) -> bool:
@@ -63,9 +73,9 @@ def installed(python: str, module: str) -> bool:
     return subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
-def run_once(python: str, entry: Entry) -> dict[str, Any]:
+def run_once(python: str, workload: str, entry: Entry) -> dict[str, Any]:
     """One measurement in a fresh process; the last line of its output is JSON."""
-    command = [python, str(HERE / "workload_y" / entry.script), *entry.options]
+    command = [python, str(HERE / f"workload_{workload.lower()}" / entry.script), *entry.options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{entry.name} failed (exit {done.returncode}):\n{done.stderr[-2000:]}")
@@ -75,11 +85,11 @@ def run_once(python: str, entry: Entry) -> dict[str, Any]:
 
 def combine(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians of the measured figures over the rounds; everything else from the last one."""
-    keys = ("samples_per_s", "samples_per_cpu_s", "hidden_spikes", "output_spikes", "peak_rss_mib")
-    return rounds[-1] | {key: statistics.median(r[key] for r in rounds) for key in keys}
+    numbers = [key for key, value in rounds[0].items() if isinstance(value, float)]
+    return rounds[-1] | {key: statistics.median(r[key] for r in rounds) for key in numbers}
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def table_y(results: dict[str, dict[str, Any]]) -> str:
     """Markdown table; the ratio is that of the first line's rate to each line's, by CPU time and by wall time."""
     first = next(iter(results.values()))
     lines = [
@@ -97,6 +107,26 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def table_s(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown table; how many times as long each line takes as evprop's lines in float32, by CPU time."""
+    own = [name for name in ("evprop S-none", "evprop S-axonal", "evprop S-learn") if name in results]
+    heads = "".join(f" over {name.removeprefix('evprop ')} |" for name in own)
+    lines = [
+        f"| library | version | spikes of a hidden neuron | ms per sample | CPU ms per sample |{heads} "
+        "MiB over import |",
+        "|---|---|---|---|---|" + "---|" * (len(own) + 1),
+    ]
+    ratios = lambda cpu: "".join(f" {cpu / results[name]['cpu_ms_per_sample']:.1f}x |" for name in own)  # noqa: E731
+    for name, r in results.items():
+        cpu = r["cpu_ms_per_sample"]
+        lines.append(
+            f"| {name} | {r['version']} | {r['hidden_spikes']:.1f} | {r['ms_per_sample']:.2f} | {cpu:.2f} "
+            f"|{ratios(cpu)} {r['over_import_mib']:.0f} |"
+        )
+    lines += [f"| {name} (earlier) | | | | {cpu:.1f} |{ratios(cpu)} |" for name, cpu in EARLIER.items()]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -105,33 +135,38 @@ def main() -> None:
     parser.add_argument(
         "--peers", default=sys.executable, help="interpreter in which the peers are installed"
     )
+    parser.add_argument("--workload", choices=list(WORKLOADS), help="only this one (default: all)")
     parser.add_argument(
         "--rounds", type=int, default=3, help="how often each library is measured (default 3)"
     )
     parser.add_argument("--json", type=Path, help="write the raw results of every round to this file")
     args = parser.parse_args()
 
+    chosen = {args.workload: WORKLOADS[args.workload]} if args.workload else WORKLOADS
     runnable = []
-    for entry in ENTRIES:
-        python = args.peers if entry.peer else sys.executable
-        if installed(python, entry.module):
-            runnable.append((entry, python))
-        else:
-            print(f"skipped: {entry.name} ({entry.module} is not installed for {python})", file=sys.stderr)
+    for workload, entries in chosen.items():
+        for entry in entries:
+            python = args.peers if entry.peer else sys.executable
+            if installed(python, entry.module):
+                runnable.append((workload, entry, python))
+            else:
+                print(f"skipped: {entry.name} ({entry.module} is not installed for {python})", file=sys.stderr)
     if not runnable:
         raise SystemExit("nothing to measure: neither evprop nor a peer is installed")
 
-    rounds: dict[str, list[dict[str, Any]]] = {entry.name: [] for entry, _ in runnable}
+    rounds: dict[str, dict[str, list[dict[str, Any]]]] = {workload: {} for workload in chosen}
     for k in range(args.rounds):
-        for entry, python in runnable:
-            print(f"round {k + 1} of {args.rounds}: {entry.name}", file=sys.stderr, flush=True)
-            rounds[entry.name].append(run_once(python, entry))
+        for workload, entry, python in runnable:
+            print(f"round {k + 1} of {args.rounds}: {workload}, {entry.name}", file=sys.stderr, flush=True)
+            rounds[workload].setdefault(entry.name, []).append(run_once(python, workload, entry))
     if args.json:
         args.json.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=1) + "\n")
 
-    print(f"Workload Y on {machine()}")
-    print(f"one core, one thread, batch 150, Adam step included; medians of {args.rounds} rounds\n")
-    print(table({name: combine(r) for name, r in rounds.items()}))
+    print(f"{machine()}; one core, one thread, Adam step included; medians of {args.rounds} rounds")
+    tables = {"Y": table_y, "S": table_s}
+    for workload, results in rounds.items():
+        print(f"\nWorkload {workload}\n")
+        print(tables[workload]({name: combine(r) for name, r in results.items()}))
 
 
 if __name__ == "__main__":

@@ -111,9 +111,14 @@ def test_info():
 
 
 def test_bench():
-    output = call("bench", "--seconds", "0.2")
+    output = call("bench", "--seconds", "0.1", "--workload", "Y", "--workload", "S-none")
     assert "samples/s" in output
     assert "1 thread" in output
+    rows = {line.split(" | ")[0].strip("| "): line for line in output.splitlines() if line.startswith("| ")}
+    assert {"Y", "S-none"} <= set(rows)
+    # Workload S is defined by its activity: 13 to 16 spikes of each of 256 hidden neurons.
+    hidden = float(rows["S-none"].split("hidden ")[1].split(" ")[0].replace(",", ""))
+    assert 13 < hidden / 256 < 16
 
 
 def test_show_and_help():

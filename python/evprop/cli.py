@@ -194,18 +194,41 @@ def cuda_status() -> str:
 
 
 @main.command()
-@click.option("--seconds", type=float, default=5.0, show_default=True, help="About how long to measure.")
+@click.option(
+    "--workload",
+    "workloads",
+    type=click.Choice(["Y", "S-none", "S-learn", "S-axonal", "S-paper"]),
+    multiple=True,
+    default=("Y", "S-none", "S-learn", "S-axonal"),
+    show_default=True,
+    help="What to measure; may be given several times.",
+)
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="About how long to measure each.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads to use.")
-@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
-def bench(seconds: float, threads: int, dtype: str) -> None:
-    """Measure whole training steps (workload Y: 5-120-3, first-spike loss, batch 150, Adam).
-
-    From a source tree, `make bench-peers` runs the same workload in other libraries beside it.
-    """
+@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float32", show_default=True)
+@click.option("--peers", metavar="PYTHON", help="Measure other libraries too, in this interpreter (source tree).")
+def bench(workloads: tuple[str, ...], seconds: float, threads: int, dtype: str, peers: str | None) -> None:
+    """Measure whole training steps on fixed workloads, Yin-Yang size (Y) and keyword-spotting size (S-...)."""
     with _clear_errors():
-        from .bench import workload_y
+        from .bench import machine, measure, table, workload
 
+        if peers is not None:
+            _bench_beside(peers)
+            return
         _threads(threads)
-        click.echo(
-            workload_y(dtype=dtype, seconds=seconds).line() + f"; {threads} thread{'s' * (threads > 1)}"
-        )
+        speeds = [measure(workload(name, dtype=dtype), seconds=seconds) for name in workloads]
+        click.echo(f"{machine()}; {threads} thread{'s' * (threads > 1)}, Adam step included, medians of 5 rounds\n")
+        click.echo(table(speeds))
+
+
+def _bench_beside(peers: str) -> None:
+    """Run the report of a source tree, which has one script for each workload and library."""
+    import subprocess
+
+    from .errors import ConfigError
+
+    report = Path(__file__).resolve().parents[2] / "benches" / "report.py"
+    if not report.exists():
+        raise ConfigError(f"--peers needs a source tree, for its scripts: {report} does not exist; clone evprop")
+    if subprocess.run([sys.executable, str(report), "--peers", peers], check=False).returncode != 0:
+        raise SystemExit(1)

@@ -28,5 +28,37 @@ fn passes<T: Real>(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, passes::<f64>, passes::<f32>);
+/// What the machine can't do without: a row of 256 weights added for each of a sample's spikes, and back.
+fn limit<T: Real>(c: &mut Criterion) {
+    const SENDERS: usize = 956;
+    const TARGETS: usize = 256;
+    const EVENTS: usize = 11_650;
+    let order: Vec<usize> = (0..EVENTS).map(|k| k * 7919 % SENDERS * TARGETS).collect();
+    let (mut table, mut state) = (vec![T::of(0.01); SENDERS * TARGETS], vec![T::ZERO; TARGETS]);
+    let mut group = c.benchmark_group(format!("limit_{}", T::NAME));
+    group.throughput(Throughput::Elements(1)).sample_size(20);
+    group.bench_function("rows_to_state", |b| {
+        b.iter(|| {
+            for &at in &order {
+                for (x, w) in state.iter_mut().zip(&table[at..at + TARGETS]) {
+                    *x += *w;
+                }
+            }
+            black_box(state[0])
+        });
+    });
+    group.bench_function("state_to_rows", |b| {
+        b.iter(|| {
+            for &at in &order {
+                for (x, w) in state.iter().zip(&mut table[at..at + TARGETS]) {
+                    *w += *x;
+                }
+            }
+            black_box(table[0])
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, passes::<f64>, passes::<f32>, limit::<f64>, limit::<f32>);
 criterion_main!(benches);
