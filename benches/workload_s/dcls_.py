@@ -5,8 +5,8 @@
 `fine`: workload S at dt 1 ms with 63 taps, for delays up to 62 ms, and a recurrent hidden layer (its recurrent
 connections have no delays: DCLS can't). `published`: the size of Hammouamri et al.'s SHD network at their dt of 10 ms:
 140 inputs (five channels each), two hidden layers of 256 with batch normalisation, 25 taps in all three layers, no
-synaptic filter. The time loop is over unbound steps: indexing the whole input in each step, as the published code's neurons do, makes the
-backward pass quadratic in the number of steps.
+synaptic filter. The time loop is over unbound steps: indexing the whole input in each step, as the published code's
+neurons do, makes the backward pass quadratic in the number of steps.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import common
 common.one_thread()
 
 import math  # noqa: E402
-from itertools import pairwise  # noqa: E402
 from importlib.metadata import version  # noqa: E402
+from itertools import pairwise  # noqa: E402
 
 import torch  # noqa: E402
 from DCLS.construct.modules import Dcls1d  # noqa: E402
