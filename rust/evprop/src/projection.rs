@@ -131,6 +131,11 @@ impl<'a, T: Real> Synapses<'a, T> {
         }
     }
 
+    /// Whether a spike reaches all targets, and all at once.
+    pub fn comes_in_rows(&self) -> bool {
+        self.connectivity.is_dense() && self.delay_kind.keeps_order()
+    }
+
     /// Where the row of sender `j` lies.
     #[inline(always)]
     fn range(&self, j: usize) -> std::ops::Range<usize> {

@@ -18,6 +18,7 @@ pub mod abreast;
 pub mod constants;
 pub mod gradients;
 pub mod lean;
+pub mod linear;
 pub mod nodes;
 pub mod row;
 pub mod sources;

@@ -7,6 +7,7 @@ use super::abreast::Abreast;
 use super::constants::{Lives, Wanted};
 use super::gradients::Gradients;
 use super::lean::{Lean, Plan};
+use super::linear::Linear;
 use super::nodes::{Node, Nodes};
 use super::row::{RowScratch, span};
 use super::sources::{Jump, VoltageCotangents};
@@ -91,6 +92,7 @@ pub struct Sweep<'a, T: Real> {
     pub(super) looks: Vec<(usize, Look)>,
     pub(super) abreast: Abreast<T>,
     pub(super) table: Table<T>,
+    pub(super) linear: Linear,
     /// lambda_v at the release after each spike, by population (only where V is held for a while).
     released: Vec<Vec<T>>,
 }
@@ -122,6 +124,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             looks: Vec::new(),
             abreast: Abreast::default(),
             table: Table::default(),
+            linear: Linear::default(),
             released: vec![Vec::new(); n],
         }
     }
@@ -205,6 +208,10 @@ impl<'a, T: Real> Sweep<'a, T> {
         out: &mut Gradients<T>,
     ) {
         let Shared { network, params, constants, record, request, .. } = self.shared;
+        if self.linear_fits(component) {
+            self.play_linear(component, trains, out);
+            return;
+        }
         let plan = self.shared.windows[number].as_ref();
         for &p in &component.populations {
             self.prepare(p, b, trains[p], out);

@@ -26,7 +26,7 @@ use super::Real;
 
 /// Nodes that lie within this distance of each other are handled by the series, others by the recurrence. The
 /// recurrence then loses at most a factor of about 4 per order, and the series needs at most 24 terms.
-const SERIES_SPREAD: f64 = 2.0;
+pub const SERIES_SPREAD: f64 = 2.0;
 
 /// `1 / k!` for `k` = 0, 1, ...
 const INVERSE_FACTORIAL: [f64; 32] = {

@@ -23,6 +23,7 @@
 //! Leibniz' rule, `(y e^y)[x0, .., xn] = x0 exp[x0, .., xn] + exp[x1, .., xn]` for any choice of `x0`, so that nothing
 //! cancels: only [`kappa_dtm`] changes its sign, and it loses digits nowhere but about that true zero.
 use crate::math::Real;
+pub use crate::math::divided::SERIES_SPREAD;
 use crate::math::divided::{exp1, exp2, exp3};
 
 /// `E(d) = e^(-d/tau)`.

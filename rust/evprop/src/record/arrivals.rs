@@ -12,6 +12,15 @@ pub struct Afferent<'a, T> {
     pub train: Train<'a>,
 }
 
+impl<T: Real> Afferent<'_, T> {
+    /// When spike `k` arrives at the first of its targets, ms: at all of them, where arrivals come in rows.
+    #[inline(always)]
+    pub fn row_arrival(&self, k: usize) -> f64 {
+        let row = self.synapses.row(self.train.units[k] as usize);
+        self.train.times[k] + if row.weight.is_empty() { 0.0 } else { row.delay_of(0) }
+    }
+}
+
 /// A row of weights that arrives at one instant (no or axonal delay).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RowArrival {

@@ -62,6 +62,11 @@ impl<T: Real> Spans<T> {
         }
     }
 
+    /// Whether no neuron has spiked.
+    pub fn whole(&self) -> bool {
+        self.items.len() == self.len.len()
+    }
+
     fn last(&mut self, i: usize) -> &mut Span<T> {
         &mut self.items[self.offsets[i] + self.len[i] - 1]
     }

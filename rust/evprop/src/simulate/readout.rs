@@ -1,10 +1,10 @@
 //! Readouts of the voltage in closed form: linear in the start of each span and in each arrival, so nothing is stepped.
 //! Only the maximum walks from arrival to arrival.
-use crate::math::Real;
+use crate::math::{Real, Simd};
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::kernels;
-use crate::neuron::reach::Weighting;
+use crate::neuron::reach::{Reaches, Weighting};
 use crate::record::arrivals::{Afferent, Arrival, Sorted};
 use crate::record::spans::Spans;
 use crate::record::{Peak, Readout};
@@ -20,6 +20,8 @@ pub struct View<'a, T> {
     pub afferents: &'a [Afferent<'a, T>],
     /// Trial length, ms.
     pub duration: f64,
+    /// Vector width.
+    pub simd: Simd,
 }
 
 /// The last value asked for: rows of one instant ask for the same many times.
@@ -76,6 +78,11 @@ impl<T: Real> View<'_, T> {
                 };
             }
         }
+        if c.homogeneous && self.spans.whole() && self.afferents.iter().all(|a| a.synapses.comes_in_rows()) {
+            self.integrate_rows(weighting, y);
+            y.iter_mut().for_each(|v| *v *= scale);
+            return;
+        }
         let mut memo = Memo::new();
         self.each_arrival(|i, s, w| {
             let span = self.spans.at_arrival(i, s);
@@ -85,6 +92,21 @@ impl<T: Real> View<'_, T> {
             }
         });
         y.iter_mut().for_each(|v| *v *= scale);
+    }
+
+    /// What arrivals add where all neurons feel a row alike, up to the trial's end.
+    fn integrate_rows(&self, weighting: Weighting, y: &mut [f64]) {
+        let mut reaches = Reaches::default();
+        for a in self.afferents {
+            reaches.from.clear();
+            reaches.from.extend((0..a.train.len()).map(|k| a.row_arrival(k).min(self.duration)));
+            reaches.fill(self.simd, weighting, self.constants.neuron(0), self.duration);
+            for (&sender, &reach) in a.train.units.iter().zip(&reaches.i) {
+                for (y, &w) in y.iter_mut().zip(a.synapses.row(sender as usize).weight) {
+                    *y += w.f64() * reach;
+                }
+            }
+        }
     }
 
     fn sample(&self, times: &[f64], y: &mut [f64]) {

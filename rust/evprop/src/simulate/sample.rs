@@ -243,9 +243,9 @@ impl<'a, T: Real> Player<'a, T> {
             let record = &chunk.populations[p];
             let range = record.range(local);
             let release = if record.release.is_empty() { &[][..] } else { &record.release[range.clone()] };
-            let duration = self.settings.duration;
+            let (duration, simd) = (self.settings.duration, self.settings.simd);
             self.spans.fill(constants, trains[p], &record.current[range], release, duration);
-            let view = View { constants, spans: &self.spans, afferents: &afferents, duration };
+            let view = View { constants, spans: &self.spans, afferents: &afferents, duration, simd };
             let values = &mut chunk.readouts[k];
             view.read(&request.readout, &mut self.sorted, &mut values.values, &mut values.peaks);
         }
