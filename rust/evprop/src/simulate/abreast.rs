@@ -35,8 +35,8 @@ struct Bank<T> {
     guard: Vec<T>,
     /// Neurons whose V is held for a while.
     held: Vec<u32>,
-    /// By block: whether the last pass left a suspect there.
-    flags: Vec<bool>,
+    /// Whether the neuron may have crossed in the last pass, in whole eights.
+    may: Vec<u8>,
 }
 
 /// A neuron that is released from refractoriness.
@@ -106,9 +106,9 @@ fn guard<T: Real>(theta: T) -> T {
 
 impl<T: Real> Bank<T> {
     fn reset(&mut self, c: &Constants<T>) {
-        let Self { u, i, next_u, next_i, guard, held, flags } = self;
-        flags.clear();
-        flags.resize(c.n.div_ceil(BLOCK), false);
+        let Self { u, i, next_u, next_i, guard, held, may } = self;
+        may.clear();
+        may.resize(c.n.next_multiple_of(8), 0);
         u.clear();
         u.extend((0..c.n).map(|unit| c.neuron(unit).u_init));
         guard.clear();
@@ -128,13 +128,9 @@ impl<T: Real> Bank<T> {
         }
     }
 
-    fn arrive(&mut self, row: &Row<'_, T>) {
+    fn arrive(&mut self, simd: Simd, row: &Row<'_, T>) {
         match row.targets {
-            None => {
-                for (i, &w) in self.i.iter_mut().zip(row.weight) {
-                    *i += w;
-                }
-            }
+            None => add_row(simd, &mut self.i, row.weight),
             Some(targets) => {
                 for (&target, &w) in targets.iter().zip(row.weight) {
                     self.i[target as usize] += w;
@@ -191,10 +187,10 @@ impl<T: Real> Abreast<T> {
                 }
                 now = until;
                 if let Some(a) = arriving.as_ref().filter(|a| a.row.targets.is_some()) {
-                    self.banks[a.member].arrive(&a.row);
+                    self.banks[a.member].arrive(play.simd, &a.row);
                 }
             } else if let Some(a) = &arriving {
-                self.banks[a.member].arrive(&a.row);
+                self.banks[a.member].arrive(play.simd, &a.row);
             }
             if arriving.is_some() {
                 if next_outside <= arrival {
@@ -260,12 +256,12 @@ impl<T: Real> Abreast<T> {
                 Some(a) if a.member == m && a.row.targets.is_none() => a.row.weight,
                 _ => &self.nothing[..c.n],
             };
-            let Bank { u, i, next_u, next_i, guard, flags, .. } = bank;
+            let Bank { u, i, next_u, next_i, guard, may, .. } = bank;
             if c.homogeneous {
                 let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
-                any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, flags);
+                any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, may);
             } else {
-                any |= pass_each(play.simd, d, c, guard, add, u, i, next_u, next_i, flags);
+                any |= pass_each(play.simd, d, c, guard, add, u, i, next_u, next_i, may);
             }
         }
         any
@@ -279,9 +275,9 @@ impl<T: Real> Abreast<T> {
         let mut first = f64::INFINITY;
         for (m, member) in play.members.iter().enumerate() {
             let c = member.constants;
-            let Bank { u, i, next_u, guard, flags, .. } = &self.banks[m];
+            let Bank { u, i, next_u, guard, may, .. } = &self.banks[m];
             self.suspects.clear();
-            list_suspects(play.simd, d, &c.inv_mem, guard, u, i, flags, &mut self.suspects);
+            list_suspects(may, &mut self.suspects);
             for &unit in &self.suspects {
                 let (neuron, l) = (c.neuron(unit as usize), unit as usize);
                 // The tangent meets the threshold too early, never too late: who can't be the first needs no look.
@@ -367,7 +363,7 @@ impl<'a, T: Real> Play<'a, '_, T> {
     }
 }
 
-/// Neurons of which one flag tells whether any may cross.
+/// Neurons that are taken together where they are so many: a length that the compiler knows.
 const BLOCK: usize = 64;
 
 /// Whether a state may cross within a span: false only if it surely does not.
@@ -392,7 +388,7 @@ fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
 }
 
 vectorised! {
-    /// One propagator for all; `flags` tells which blocks hold a suspect.
+    /// One propagator for all; `may` tells who may cross.
     fn pass_shared<T>(
         p: Propagator<T>,
         span: T,
@@ -402,19 +398,17 @@ vectorised! {
         i0: &[T],
         u1: &mut [T],
         i1: &mut [T],
-        flags: &mut [bool],
+        may: &mut [u8],
     ) -> bool {
         let mut any = false;
-        for (block, flag) in flags.iter_mut().enumerate() {
-            let own = block * BLOCK..((block + 1) * BLOCK).min(guard.len());
+        for first in (0..guard.len()).step_by(BLOCK) {
+            let own = first..(first + BLOCK).min(guard.len());
             let (guard, add, u0, i0) = (&guard[own.clone()], &add[own.clone()], &u0[own.clone()], &i0[own.clone()]);
-            let (u1, i1) = (&mut u1[own.clone()], &mut i1[own]);
-            // A whole block has a length that the compiler knows.
-            *flag = match u1.len() {
-                BLOCK => shared_lanes(BLOCK, p, span, guard, add, u0, i0, u1, i1),
-                rest => shared_lanes(rest, p, span, guard, add, u0, i0, u1, i1),
+            let (u1, i1, may) = (&mut u1[own.clone()], &mut i1[own.clone()], &mut may[own]);
+            any |= match u1.len() {
+                BLOCK => shared_lanes(BLOCK, p, span, guard, add, u0, i0, u1, i1, may),
+                rest => shared_lanes(rest, p, span, guard, add, u0, i0, u1, i1, may),
             };
-            any |= *flag;
         }
         any
     }
@@ -431,30 +425,29 @@ vectorised! {
         i0: &[T],
         u1: &mut [T],
         i1: &mut [T],
-        flags: &mut [bool],
+        may: &mut [u8],
     ) -> bool {
-        let any = each_lane(d, &c.inv_mem, &c.inv_slow, &c.rate, &c.gain, &c.lin, &c.mem_slow, guard, add, u0, i0, u1, i1);
-        flags.fill(any);
-        any
+        let (inv_mem, inv_slow, rate, gain) = (&c.inv_mem, &c.inv_slow, &c.rate, &c.gain);
+        each_lane(d, inv_mem, inv_slow, rate, gain, &c.lin, &c.mem_slow, guard, add, u0, i0, u1, i1, may)
     }
 }
 
 vectorised! {
-    /// Who may cross, in the blocks that `flags` names.
-    fn list_suspects<T>(d: T, inv_mem: &[T], guard: &[T], u: &[T], i: &[T], flags: &[bool], out: &mut Vec<u32>) {
-        for block in (0..flags.len()).filter(|&block| flags[block]) {
-            let first = block * BLOCK;
-            let own = first..(first + BLOCK).min(guard.len());
-            let (inv_mem, guard, u, i) = (&inv_mem[own.clone()], &guard[own.clone()], &u[own.clone()], &i[own]);
-            let mut may = [false; BLOCK];
-            for (l, may) in may[..guard.len()].iter_mut().enumerate() {
-                *may = may_cross(u[l], i[l], d * inv_mem[l], guard[l]);
-            }
-            for (eight, may) in may.chunks_exact(8).enumerate() {
-                if may.iter().fold(false, |any, &may| any | may) {
-                    out.extend((0..8).filter(|&l| may[l]).map(|l| (first + 8 * eight + l) as u32));
-                }
-            }
+    fn add_row<T>(i: &mut [T], row: &[T]) {
+        for (i, &w) in i.iter_mut().zip(row) {
+            *i += w;
+        }
+    }
+}
+
+/// Who may cross.
+fn list_suspects(may: &[u8], out: &mut Vec<u32>) {
+    for (eight, may) in may.as_chunks::<8>().0.iter().enumerate() {
+        let mut left = u64::from_le_bytes(*may);
+        while left != 0 {
+            let l = left.trailing_zeros() / 8;
+            out.push(8 * eight as u32 + l);
+            left &= !(0xff << (8 * l));
         }
     }
 }
@@ -473,13 +466,16 @@ fn shared_lanes<T: Real>(
     i0: &[T],
     u1: &mut [T],
     i1: &mut [T],
+    may: &mut [u8],
 ) -> bool {
     let (guard, add, u0, i0) = (&guard[..n], &add[..n], &u0[..n], &i0[..n]);
-    let (u1, i1) = (&mut u1[..n], &mut i1[..n]);
+    let (u1, i1, may) = (&mut u1[..n], &mut i1[..n], &mut may[..n]);
     let mut any = false;
     for l in 0..n {
         let (u, i) = (u0[l], i0[l]);
-        any |= may_cross(u, i, span, guard[l]);
+        let suspect = may_cross(u, i, span, guard[l]);
+        any |= suspect;
+        may[l] = u8::from(suspect);
         u1[l] = u * p.mem + i * p.kappa;
         i1[l] = i * p.syn + add[l];
     }
@@ -502,16 +498,19 @@ fn each_lane<T: Real>(
     i0: &[T],
     u1: &mut [T],
     i1: &mut [T],
+    may: &mut [u8],
 ) -> bool {
     let n = u1.len();
     let (inv_mem, inv_slow, rate, gain) = (&inv_mem[..n], &inv_slow[..n], &rate[..n], &gain[..n]);
     let (lin, mem_slow, guard, add) = (&lin[..n], &mem_slow[..n], &guard[..n], &add[..n]);
-    let (u0, i0, i1) = (&u0[..n], &i0[..n], &mut i1[..n]);
+    let (u0, i0, i1, may) = (&u0[..n], &i0[..n], &mut i1[..n], &mut may[..n]);
     let mut any = false;
     for l in 0..n {
         let (u, i) = (u0[l], i0[l]);
         let p = propagator(d, inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
-        any |= may_cross(u, i, d * inv_mem[l], guard[l]);
+        let suspect = may_cross(u, i, d * inv_mem[l], guard[l]);
+        any |= suspect;
+        may[l] = u8::from(suspect);
         u1[l] = u * p.mem + i * p.kappa;
         i1[l] = i * p.syn + add[l];
     }
