@@ -16,6 +16,7 @@ use crate::math::{Real, Simd};
 use crate::network::{Component, Kind};
 use crate::neuron::Constants;
 use crate::neuron::flow::{Propagator, Propagators};
+use crate::neuron::modes::{Modes, gamma};
 use crate::projection::{DelayKind, RowDelay};
 use crate::spikes::Train;
 use crate::vectorised;
@@ -25,6 +26,21 @@ use crate::vectorised;
 pub struct Bank<T> {
     v: Vec<T>,
     i: Vec<T>,
+    /// In their place, where time passes for all neurons alike.
+    modes: Option<Modes<T>>,
+}
+
+impl<T: Real> Bank<T> {
+    fn get(&self, l: usize) -> (T, T) {
+        self.modes.as_ref().map_or_else(|| (self.v[l], self.i[l]), |modes| modes.get(l))
+    }
+
+    fn set(&mut self, l: usize, (v, i): (T, T)) {
+        match &mut self.modes {
+            Some(modes) => modes.set(l, (v, i)),
+            None => (self.v[l], self.i[l]) = (v, i),
+        }
+    }
 }
 
 /// A row of weights that arrived.
@@ -101,19 +117,16 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let (p, k) = (*p, *count);
                 self.flow_back(&mut play, component, spike);
                 let i = trains[p].units[k] as usize;
-                let bank = &mut play.banks[p];
-                let node = self.settle(p, b, k, trains[p], (bank.v[i], bank.i[i]), out);
-                bank.v[i] = node.lambda_v;
-                bank.i[i] = node.lambda_i;
+                let node = self.settle(p, b, k, trains[p], play.banks[p].get(i), out);
+                play.banks[p].set(i, (node.lambda_v, node.lambda_i));
                 play.felt |= node.lambda_v != T::ZERO;
                 self.nodes[p].push(i, node);
             } else if let Some((p, look)) = looks.pop() {
                 self.flow_back(&mut play, component, look.time());
                 if let Look::Voltage(jump) = look {
-                    let bank = &mut play.banks[p];
-                    let at = (bank.v[jump.neuron], bank.i[jump.neuron]);
+                    let at = play.banks[p].get(jump.neuron);
                     if let Some(node) = self.voltage_seen(p, jump, at, out) {
-                        bank.v[jump.neuron] = node.lambda_v;
+                        play.banks[p].set(jump.neuron, (node.lambda_v, at.1));
                         play.felt = true;
                     }
                 }
@@ -121,8 +134,8 @@ impl<'a, T: Real> Sweep<'a, T> {
         }
         self.flow_back(&mut play, component, 0.0);
         for &p in &component.populations {
-            for (i, &lambda_v) in play.banks[p].v.iter().enumerate() {
-                self.initial(p, i, lambda_v, out);
+            for i in 0..self.shared.constants[p].n {
+                self.initial(p, i, play.banks[p].get(i).0, out);
             }
         }
         play.rows = rows;
@@ -139,10 +152,17 @@ impl<'a, T: Real> Sweep<'a, T> {
         play.felt = false;
         play.rows.clear();
         for &p in &component.populations {
-            let Bank { v, i } = &mut play.banks[p];
-            for column in [v, i] {
-                column.clear();
-                column.resize(constants[p].n, T::ZERO);
+            let Bank { v, i, modes } = &mut play.banks[p];
+            let n = constants[p].n;
+            match gamma(&constants[p]).filter(|_| self.voltage[p].sources.is_empty()) {
+                Some(gamma) => modes.get_or_insert_default().reset(n, gamma),
+                None => {
+                    *modes = None;
+                    for column in [v, i] {
+                        column.clear();
+                        column.resize(n, T::ZERO);
+                    }
+                }
             }
             play.felt |= !self.voltage[p].sources.is_empty();
             for &q in network.incoming(p) {
@@ -180,7 +200,11 @@ impl<'a, T: Real> Sweep<'a, T> {
         }
         for &p in &component.populations {
             let c = &self.shared.constants[p];
-            let Bank { v, i } = &mut play.banks[p];
+            let Bank { v, i, modes } = &mut play.banks[p];
+            if let Some(modes) = modes {
+                modes.flow(&c.neuron(0).propagator(T::of(d)));
+                continue;
+            }
             flow(self.shared.simd, c, T::of(d), None, v, i, &mut []);
             add_sources(c, &self.voltage[p].sources, time, d, v, i);
         }
@@ -212,13 +236,48 @@ impl<'a, T: Real> Sweep<'a, T> {
             play.now = time;
             for &other in &component.populations {
                 let c = &constants[other];
-                let Bank { v, i } = &mut play.banks[other];
+                let Bank { v, i, modes } = &mut play.banks[other];
+                if let Some(modes) = modes {
+                    modes.flow(&known.unwrap_or_else(|| c.neuron(0).propagator(T::of(d))));
+                    continue;
+                }
                 let sums = if fused && other == p { &mut *gradient } else { &mut [] };
                 flow(simd, c, T::of(d), known, v, i, sums);
                 add_sources(c, &self.voltage[other].sources, time, d, v, i);
             }
         }
-        let Bank { v, i } = &play.banks[p];
+        let Bank { v, i, modes } = &play.banks[p];
+        let delay = network.delay_slot(q).filter(|&slot| projection.delay == DelayKind::Axonal && request.wrt[slot]);
+        let timed = network.populations()[pre].kind != Kind::Input || request.input_times;
+        if let Some(modes) = modes {
+            let c = constants[p].neuron(0);
+            let (v, i, (cv, ci)) = modes.current();
+            // lambda_v in these terms: cv / gamma.
+            let slope = (ci * c.inv_syn, cv * c.inv_syn - modes.scale_v() * c.inv_mem);
+            let total = match row.targets {
+                None if delay.is_none() && !timed => {
+                    feel(simd, (cv, ci), v, i, gradient);
+                    return;
+                }
+                None => feel_and_lean(simd, (cv, ci), slope, row.weight, v, i, gradient),
+                Some(targets) => {
+                    let mut total = T::ZERO;
+                    for (k, &target) in targets.iter().enumerate() {
+                        let (v, i) = (v[target as usize], i[target as usize]);
+                        if let Some(g) = gradient.get_mut(k) {
+                            *g += i * ci + v * cv;
+                        }
+                        total += row.weight[k] * (i * slope.0 + v * slope.1);
+                    }
+                    total
+                }
+            };
+            if let Some(slot) = delay {
+                out.slots[slot][sender as usize] += total;
+            }
+            self.dt[pre][spike as usize] += total.f64();
+            return;
+        }
         if !fused {
             match row.targets {
                 None => {
@@ -233,8 +292,6 @@ impl<'a, T: Real> Sweep<'a, T> {
                 }
             }
         }
-        let delay = network.delay_slot(q).filter(|&slot| projection.delay == DelayKind::Axonal && request.wrt[slot]);
-        let timed = network.populations()[pre].kind != Kind::Input || request.input_times;
         if delay.is_none() && !timed {
             return;
         }
@@ -328,6 +385,53 @@ vectorised! {
     }
 }
 
+vectorised! {
+    /// A row of weight gradients, lambda_i in modes.
+    fn feel<T>(coefficients: (T, T), v: &[T], q: &[T], sums: &mut [T]) {
+        let (cv, cq) = coefficients;
+        for ((sum, &v), &q) in sums.iter_mut().zip(v).zip(q) {
+            *sum += q * cq + v * cv;
+        }
+    }
+}
+
+vectorised! {
+    /// The same, and the sum of `w dL/ds`, in an order that does not depend on the vector width.
+    fn feel_and_lean<T>(
+        coefficients: (T, T),
+        slope: (T, T),
+        w: &[T],
+        v: &[T],
+        q: &[T],
+        gradient: &mut [T],
+    ) -> T {
+        let ((cv, cq), (sq, sv)) = (coefficients, slope);
+        let mut sums = [T::ZERO; SUMS];
+        let n = w.len();
+        let (v, q) = (&v[..n], &q[..n]);
+        let whole = n - n % SUMS;
+        for first in (0..whole).step_by(SUMS) {
+            let own = first..first + SUMS;
+            let (w, v, q) = (&w[own.clone()], &v[own.clone()], &q[own.clone()]);
+            for l in 0..SUMS {
+                sums[l] += w[l] * (q[l] * sq + v[l] * sv);
+            }
+            if let Some(gradient) = gradient.get_mut(own) {
+                for l in 0..SUMS {
+                    gradient[l] += q[l] * cq + v[l] * cv;
+                }
+            }
+        }
+        for l in whole..n {
+            sums[l - whole] += w[l] * (q[l] * sq + v[l] * sv);
+            if let Some(g) = gradient.get_mut(l) {
+                *g += q[l] * cq + v[l] * cv;
+            }
+        }
+        folded(sums)
+    }
+}
+
 /// Lanes of the sum in [`slopes`].
 const SUMS: usize = 32;
 
@@ -346,15 +450,20 @@ vectorised! {
                 slope_lanes(w.len(), w, v, i, inv_syn, inv_mem, &mut sums);
             }
         }
-        let mut width = SUMS;
-        while width > 1 {
-            width /= 2;
-            for l in 0..width {
-                sums[l] += sums[l + width];
-            }
-        }
-        sums[0]
+        folded(sums)
     }
+}
+
+#[inline(always)]
+fn folded<T: Real>(mut sums: [T; SUMS]) -> T {
+    let mut width = SUMS;
+    while width > 1 {
+        width /= 2;
+        for l in 0..width {
+            sums[l] += sums[l + width];
+        }
+    }
+    sums[0]
 }
 
 #[inline(always)]

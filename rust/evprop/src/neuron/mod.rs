@@ -3,6 +3,7 @@ pub mod constants;
 pub mod crossing;
 pub mod flow;
 pub mod kernels;
+pub mod modes;
 pub mod reach;
 pub mod roots;
 pub mod series;

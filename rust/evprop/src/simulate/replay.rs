@@ -139,7 +139,13 @@ pub fn trace<T: Real>(
     let release = if own.release.is_empty() { &[][..] } else { &own.release[range.clone()] };
     let mut spans = Spans::default();
     spans.fill(c, trains[p], &own.current[range], release, record.duration);
-    let view = super::readout::View { constants: c, spans: &spans, afferents: &afferents, duration: record.duration, simd: Simd::detect() };
+    let view = super::readout::View {
+        constants: c,
+        spans: &spans,
+        afferents: &afferents,
+        duration: record.duration,
+        simd: Simd::detect(),
+    };
     let (mut v, mut ignored) = (Vec::new(), Vec::new());
     let mut sorted = Sorted::default();
     view.read(&crate::record::Readout::Sampled(times.to_vec()), &mut sorted, &mut v, &mut ignored);
