@@ -16,7 +16,7 @@ use crate::math::{Real, Simd};
 use crate::network::{Component, Kind};
 use crate::neuron::Constants;
 use crate::neuron::flow::{Propagator, Propagators};
-use crate::neuron::modes::{Modes, gamma};
+use crate::neuron::modes::{Modes, Parts, gamma};
 use crate::projection::{DelayKind, RowDelay};
 use crate::spikes::Train;
 use crate::vectorised;
@@ -202,7 +202,8 @@ impl<'a, T: Real> Sweep<'a, T> {
             let c = &self.shared.constants[p];
             let Bank { v, i, modes } = &mut play.banks[p];
             if let Some(modes) = modes {
-                modes.flow(&c.neuron(0).propagator(T::of(d)));
+                let p = c.neuron(0).propagator(T::of(d));
+                modes.flow((p.mem, p.syn));
                 continue;
             }
             flow(self.shared.simd, c, T::of(d), None, v, i, &mut []);
@@ -238,7 +239,8 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let c = &constants[other];
                 let Bank { v, i, modes } = &mut play.banks[other];
                 if let Some(modes) = modes {
-                    modes.flow(&known.unwrap_or_else(|| c.neuron(0).propagator(T::of(d))));
+                    let p = known.unwrap_or_else(|| c.neuron(0).propagator(T::of(d)));
+                    modes.flow((p.mem, p.syn));
                     continue;
                 }
                 let sums = if fused && other == p { &mut *gradient } else { &mut [] };
@@ -251,23 +253,23 @@ impl<'a, T: Real> Sweep<'a, T> {
         let timed = network.populations()[pre].kind != Kind::Input || request.input_times;
         if let Some(modes) = modes {
             let c = constants[p].neuron(0);
-            let (v, i, (cv, ci)) = modes.current();
-            // lambda_v in these terms: cv / gamma.
-            let slope = (ci * c.inv_syn, cv * c.inv_syn - modes.scale_v() * c.inv_mem);
+            let parts = modes.parts();
+            // lambda_i/tau_syn - lambda_v/tau_mem
+            let slope = (parts.of_y.0 * c.inv_syn - parts.of_x * c.inv_mem, parts.of_y.1 * c.inv_syn);
             let total = match row.targets {
                 None if delay.is_none() && !timed => {
-                    feel(simd, (cv, ci), v, i, gradient);
+                    feel(simd, parts, gradient);
                     return;
                 }
-                None => feel_and_lean(simd, (cv, ci), slope, row.weight, v, i, gradient),
+                None => feel_and_lean(simd, parts, slope, row.weight, gradient),
                 Some(targets) => {
                     let mut total = T::ZERO;
                     for (k, &target) in targets.iter().enumerate() {
-                        let (v, i) = (v[target as usize], i[target as usize]);
+                        let (x, z) = (parts.x[target as usize], parts.z[target as usize]);
                         if let Some(g) = gradient.get_mut(k) {
-                            *g += i * ci + v * cv;
+                            *g += x * parts.of_y.0 + z * parts.of_y.1;
                         }
-                        total += row.weight[k] * (i * slope.0 + v * slope.1);
+                        total += row.weight[k] * (x * slope.0 + z * slope.1);
                     }
                     total
                 }
@@ -386,46 +388,40 @@ vectorised! {
 }
 
 vectorised! {
-    /// A row of weight gradients, lambda_i in modes.
-    fn feel<T>(coefficients: (T, T), v: &[T], q: &[T], sums: &mut [T]) {
-        let (cv, cq) = coefficients;
-        for ((sum, &v), &q) in sums.iter_mut().zip(v).zip(q) {
-            *sum += q * cq + v * cv;
+    /// A row of weight gradients, lambda in modes.
+    fn feel<T>(parts: Parts<'_, T>, sums: &mut [T]) {
+        let n = sums.len();
+        let (x, z, (cx, cz)) = (&parts.x[..n], &parts.z[..n], parts.of_y);
+        for l in 0..n {
+            sums[l] += x[l] * cx + z[l] * cz;
         }
     }
 }
 
 vectorised! {
     /// The same, and the sum of `w dL/ds`, in an order that does not depend on the vector width.
-    fn feel_and_lean<T>(
-        coefficients: (T, T),
-        slope: (T, T),
-        w: &[T],
-        v: &[T],
-        q: &[T],
-        gradient: &mut [T],
-    ) -> T {
-        let ((cv, cq), (sq, sv)) = (coefficients, slope);
+    fn feel_and_lean<T>(parts: Parts<'_, T>, slope: (T, T), w: &[T], gradient: &mut [T]) -> T {
+        let ((cx, cz), (sx, sz)) = (parts.of_y, slope);
         let mut sums = [T::ZERO; SUMS];
         let n = w.len();
-        let (v, q) = (&v[..n], &q[..n]);
+        let (x, z) = (&parts.x[..n], &parts.z[..n]);
         let whole = n - n % SUMS;
         for first in (0..whole).step_by(SUMS) {
             let own = first..first + SUMS;
-            let (w, v, q) = (&w[own.clone()], &v[own.clone()], &q[own.clone()]);
+            let (w, x, z) = (&w[own.clone()], &x[own.clone()], &z[own.clone()]);
             for l in 0..SUMS {
-                sums[l] += w[l] * (q[l] * sq + v[l] * sv);
+                sums[l] += w[l] * (x[l] * sx + z[l] * sz);
             }
             if let Some(gradient) = gradient.get_mut(own) {
                 for l in 0..SUMS {
-                    gradient[l] += q[l] * cq + v[l] * cv;
+                    gradient[l] += x[l] * cx + z[l] * cz;
                 }
             }
         }
         for l in whole..n {
-            sums[l - whole] += w[l] * (q[l] * sq + v[l] * sv);
+            sums[l - whole] += w[l] * (x[l] * sx + z[l] * sz);
             if let Some(g) = gradient.get_mut(l) {
-                *g += q[l] * cq + v[l] * cv;
+                *g += x[l] * cx + z[l] * cz;
             }
         }
         folded(sums)

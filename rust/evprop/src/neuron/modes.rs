@@ -1,16 +1,18 @@
 //! States of a population whose neurons share their time constants, as two modes that each decay by a factor.
 //!
+//! Forwards current drives V, backwards lambda_v drives lambda_i. With `x` what drives and `y` what is driven,
+//!
 //! ```text
-//! slow part v (or u's), current part i:      kappa = gamma (E_m - E_s),   gamma = tau_syn/(tau_mem - tau_syn)
+//! x := x E_x,   y := y E_y + x kappa,   kappa = gamma (E_m - E_s),   gamma = tau_syn/(tau_mem - tau_syn)
 //! ```
 //!
-//! so whatever flows as `i := i E_s + v kappa`, `v := v E_m` is `i = q + gamma v` with `q := q E_s`: time passes by two
-//! products in all, not by two a neuron.
-use crate::math::Real;
+//! is `y = z + c x` with `z := z E_y` (`c` is -gamma forwards and gamma backwards), so time passes by two products in all,
+//! not by some for each neuron.
+use crate::math::{Real, Simd};
 use crate::neuron::Constants;
-use crate::neuron::flow::Propagator;
+use crate::vectorised;
 
-/// Where gamma is larger, too much of `q + gamma v` would cancel.
+/// Where gamma is larger, too much of `z + c x` would cancel.
 const LARGEST: f64 = 4.0;
 
 /// Factors smaller than this are multiplied out.
@@ -23,31 +25,43 @@ pub fn gamma<T: Real>(c: &Constants<T>) -> Option<T> {
     (c.homogeneous && gamma.abs() <= LARGEST).then(|| T::of(gamma))
 }
 
-/// lambda of one population, in modes.
+/// One population, in modes.
 #[derive(Debug, Clone, Default)]
 pub struct Modes<T> {
-    v: Vec<T>,
-    q: Vec<T>,
-    /// By which `v` and `q` are to be multiplied.
+    x: Vec<T>,
+    z: Vec<T>,
+    /// By which `x` and `z` are to be multiplied.
     scale: (T, T),
-    gamma: T,
+    c: T,
+}
+
+/// Columns `x` and `z`, and the numbers with which `x` is `x X` and `y` is `x Y + z Z`.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a, T> {
+    /// Column of what drives.
+    pub x: &'a [T],
+    /// Column of the other mode.
+    pub z: &'a [T],
+    /// X.
+    pub of_x: T,
+    /// Y and Z.
+    pub of_y: (T, T),
 }
 
 impl<T: Real> Modes<T> {
     /// All 0.
-    pub fn reset(&mut self, n: usize, gamma: T) {
-        for column in [&mut self.v, &mut self.q] {
+    pub fn reset(&mut self, n: usize, c: T) {
+        for column in [&mut self.x, &mut self.z] {
             column.clear();
             column.resize(n, T::ZERO);
         }
-        (self.scale, self.gamma) = ((T::ONE, T::ONE), gamma);
+        (self.scale, self.c) = ((T::ONE, T::ONE), c);
     }
 
-    /// Time passes.
+    /// Time passes: `E_x`, `E_y`.
     #[inline(always)]
-    pub fn flow(&mut self, p: &Propagator<T>) {
-        self.scale.0 = self.scale.0 * p.mem;
-        self.scale.1 = self.scale.1 * p.syn;
+    pub fn flow(&mut self, (of_x, of_y): (T, T)) {
+        self.scale = (self.scale.0 * of_x, self.scale.1 * of_y);
         let smallest = T::of(SMALLEST);
         if self.scale.0 < smallest || self.scale.1 < smallest {
             self.multiply_out();
@@ -58,35 +72,85 @@ impl<T: Real> Modes<T> {
     #[inline(never)]
     fn multiply_out(&mut self) {
         let (a, b) = self.scale;
-        for (v, q) in self.v.iter_mut().zip(&mut self.q) {
-            (*v, *q) = (*v * a, *q * b);
+        for (x, z) in self.x.iter_mut().zip(&mut self.z) {
+            (*x, *z) = (*x * a, *z * b);
         }
         self.scale = (T::ONE, T::ONE);
     }
 
-    /// `(lambda_v, lambda_i)` of neuron `l`.
+    /// `(x, y)` of neuron `l`.
     #[inline(always)]
     pub fn get(&self, l: usize) -> (T, T) {
-        let v = self.v[l] * self.scale.0;
-        (v, self.q[l] * self.scale.1 + self.gamma * v)
+        let x = self.x[l] * self.scale.0;
+        (x, self.z[l] * self.scale.1 + self.c * x)
     }
 
     /// Sets them.
     #[inline(always)]
-    pub fn set(&mut self, l: usize, (v, i): (T, T)) {
-        self.v[l] = v / self.scale.0;
-        self.q[l] = (i - self.gamma * v) / self.scale.1;
+    pub fn set(&mut self, l: usize, (x, y): (T, T)) {
+        self.x[l] = x / self.scale.0;
+        self.z[l] = (y - self.c * x) / self.scale.1;
     }
 
-    /// `lambda_v` of a neuron whose `v` is 1.
+    /// What a loop over neurons needs.
     #[inline(always)]
-    pub fn scale_v(&self) -> T {
-        self.scale.0
+    pub fn parts(&self) -> Parts<'_, T> {
+        Parts { x: &self.x, z: &self.z, of_x: self.scale.0, of_y: (self.c * self.scale.0, self.scale.1) }
     }
 
-    /// Columns and coefficients with which `lambda_i = q cq + v cv`.
+    /// Adds to `x` of each neuron; `y` stays.
     #[inline(always)]
-    pub fn current(&self) -> (&[T], &[T], (T, T)) {
-        (&self.v, &self.q, (self.gamma * self.scale.0, self.scale.1))
+    pub fn add(&mut self, simd: Simd, row: &[T]) {
+        let by = (T::ONE / self.scale.0, self.c / self.scale.1);
+        add_row(simd, by, row, &mut self.x, &mut self.z);
+    }
+}
+
+vectorised! {
+    fn add_row<T>(by: (T, T), row: &[T], x: &mut [T], z: &mut [T]) {
+        let n = row.len();
+        let (x, z) = (&mut x[..n], &mut z[..n]);
+        for l in 0..n {
+            x[l] += row[l] * by.0;
+            z[l] = z[l] - row[l] * by.1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Modes, gamma};
+    use crate::math::Simd;
+    use crate::neuron::Constants;
+
+    #[test]
+    fn they_flow_like_the_state() {
+        let (mem, syn, th, zero) = ([20.0; 3], [5.0; 3], [1.0; 3], [0.0; 3]);
+        let c = Constants::<f64>::new(3, |name| match name {
+            "tau_mem" => Some(&mem[..]),
+            "tau_syn" => Some(&syn[..]),
+            "v_th" => Some(&th[..]),
+            "v_reset" | "i_bias" | "v_init" | "t_ref" => Some(&zero[..]),
+            _ => None,
+        });
+        let mut modes = Modes::default();
+        modes.reset(3, -gamma(&c).expect("far apart"));
+        let mut plain = [(0.0, 0.0); 3];
+        for k in 0..400 {
+            let d = 0.3 + f64::from(k % 7);
+            let p = c.neuron(0).propagator(d);
+            modes.flow((p.syn, p.mem));
+            let row = [0.5, -0.2 * f64::from(k % 3), 1e-3];
+            modes.add(Simd::detect(), &row);
+            for (l, (u, i)) in plain.iter_mut().enumerate() {
+                (*u, *i) = (*u * p.mem + *i * p.kappa, *i * p.syn + row[l]);
+                if k % 50 == 17 + l as i32 {
+                    *u = -0.5;
+                    modes.set(l, (*i, *u));
+                }
+                let (x, y) = modes.get(l);
+                assert!((x - *i).abs() < 1e-13 && (y - *u).abs() < 1e-13, "step {k}, neuron {l}");
+            }
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::math::{Real, Simd};
 use crate::neuron::Constants;
 use crate::neuron::crossing::first_crossing;
 use crate::neuron::flow::{Propagator, Propagators, propagator};
+use crate::neuron::modes::{Modes, Parts, gamma};
 use crate::projection::{Row, RowDelay, Synapses};
 use crate::record::arrivals::{Afferent, RowArrival, rows};
 use crate::vectorised;
@@ -37,6 +38,10 @@ struct Bank<T> {
     held: Vec<u32>,
     /// Whether the neuron may have crossed in the last pass, in whole eights.
     may: Vec<u8>,
+    /// In place of `u` and `i`, where time passes for all neurons alike.
+    modes: Option<Modes<T>>,
+    /// What the last pass took them by.
+    taken: Option<Propagator<T>>,
 }
 
 /// A neuron that is released from refractoriness.
@@ -106,21 +111,59 @@ fn guard<T: Real>(theta: T) -> T {
 
 impl<T: Real> Bank<T> {
     fn reset(&mut self, c: &Constants<T>) {
-        let Self { u, i, next_u, next_i, guard, held, may } = self;
+        let Self { u, i, next_u, next_i, guard, held, may, modes, taken } = self;
+        *taken = None;
         may.clear();
         may.resize(c.n.next_multiple_of(8), 0);
-        u.clear();
-        u.extend((0..c.n).map(|unit| c.neuron(unit).u_init));
         guard.clear();
         guard.extend(c.theta[..c.n].iter().map(|&theta| self::guard(theta)));
-        i.clear();
         held.clear();
+        if let Some(gamma) = gamma(c) {
+            let modes = modes.get_or_insert_default();
+            modes.reset(c.n, -gamma);
+            for unit in 0..c.n {
+                modes.set(unit, (T::ZERO, c.neuron(unit).u_init));
+            }
+            return;
+        }
+        *modes = None;
+        u.clear();
+        u.extend((0..c.n).map(|unit| c.neuron(unit).u_init));
+        i.clear();
         for column in [i, next_u, next_i] {
             column.resize(c.n, T::ZERO);
         }
     }
 
-    fn commit(&mut self, c: &Constants<T>) {
+    /// `(u, i)` of a neuron.
+    fn get(&self, l: usize) -> (T, T) {
+        self.modes.as_ref().map_or_else(
+            || (self.u[l], self.i[l]),
+            |modes| {
+                let (i, u) = modes.get(l);
+                (u, i)
+            },
+        )
+    }
+
+    fn set(&mut self, l: usize, (u, i): (T, T)) {
+        match &mut self.modes {
+            Some(modes) => modes.set(l, (i, u)),
+            None => (self.u[l], self.i[l]) = (u, i),
+        }
+    }
+
+    /// What the last pass found is so; a dense row that arrived then is taken in.
+    fn commit(&mut self, simd: Simd, c: &Constants<T>, row: Option<&[T]>) {
+        if let Some(modes) = &mut self.modes {
+            if let Some(p) = self.taken {
+                modes.flow((p.syn, p.mem));
+            }
+            if let Some(row) = row {
+                modes.add(simd, row);
+            }
+            return;
+        }
         std::mem::swap(&mut self.u, &mut self.next_u);
         std::mem::swap(&mut self.i, &mut self.next_i);
         for &unit in &self.held {
@@ -129,6 +172,18 @@ impl<T: Real> Bank<T> {
     }
 
     fn arrive(&mut self, simd: Simd, row: &Row<'_, T>) {
+        if let Some(modes) = &mut self.modes {
+            match row.targets {
+                None => modes.add(simd, row.weight),
+                Some(targets) => {
+                    for (&target, &w) in targets.iter().zip(row.weight) {
+                        let (i, u) = modes.get(target as usize);
+                        modes.set(target as usize, (i + w, u));
+                    }
+                }
+            }
+            return;
+        }
         match row.targets {
             None => add_row(simd, &mut self.i, row.weight),
             Some(targets) => {
@@ -182,8 +237,9 @@ impl<T: Real> Abreast<T> {
                     now = self.fire(&play, now, out)?;
                     continue;
                 }
-                for (bank, member) in self.banks.iter_mut().zip(members) {
-                    bank.commit(member.constants);
+                for (m, (bank, member)) in self.banks.iter_mut().zip(members).enumerate() {
+                    let row = arriving.as_ref().filter(|a| a.member == m && a.row.targets.is_none());
+                    bank.commit(simd, member.constants, row.map(|a| a.row.weight));
                 }
                 now = until;
                 if let Some(a) = arriving.as_ref().filter(|a| a.row.targets.is_some()) {
@@ -256,8 +312,12 @@ impl<T: Real> Abreast<T> {
                 Some(a) if a.member == m && a.row.targets.is_none() => a.row.weight,
                 _ => &self.nothing[..c.n],
             };
-            let Bank { u, i, next_u, next_i, guard, may, .. } = bank;
-            if c.homogeneous {
+            let Bank { u, i, next_u, next_i, guard, may, modes, taken, .. } = bank;
+            if let Some(modes) = modes {
+                let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
+                *taken = Some(p);
+                any |= look(play.simd, d * c.inv_mem[0], guard, modes.parts(), may);
+            } else if c.homogeneous {
                 let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
                 any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, may);
             } else {
@@ -265,6 +325,17 @@ impl<T: Real> Abreast<T> {
             }
         }
         any
+    }
+
+    /// The same to an instant at which nothing arrives and before which nobody crosses.
+    fn pass_to(&mut self, play: &Play<'_, '_, T>, d: f64) {
+        if self.banks.iter().all(|bank| bank.modes.is_some()) {
+            for (bank, member) in self.banks.iter_mut().zip(play.members) {
+                bank.taken = Some(member.constants.neuron(0).propagator(T::of(d)));
+            }
+        } else {
+            self.pass(play, d, None, None);
+        }
     }
 
     /// The earliest crossings before `until`, if any: fills `fired`.
@@ -275,22 +346,26 @@ impl<T: Real> Abreast<T> {
         let mut first = f64::INFINITY;
         for (m, member) in play.members.iter().enumerate() {
             let c = member.constants;
-            let Bank { u, i, next_u, guard, may, .. } = &self.banks[m];
+            let bank = &self.banks[m];
             self.suspects.clear();
-            list_suspects(may, &mut self.suspects);
+            list_suspects(&bank.may, &mut self.suspects);
             for &unit in &self.suspects {
                 let (neuron, l) = (c.neuron(unit as usize), unit as usize);
+                let (u, i) = bank.get(l);
                 // The tangent meets the threshold too early, never too late: who can't be the first needs no look.
-                let steepest = (i[l].larger(T::ZERO) - u[l]).larger(T::ZERO);
-                let soonest = (guard[l] - u[l]) * neuron.tau_mem / (steepest * stretch::<T>());
+                let steepest = (i.larger(T::ZERO) - u).larger(T::ZERO);
+                let soonest = (bank.guard[l] - u) * neuron.tau_mem / (steepest * stretch::<T>());
                 if now + soonest.f64() > first {
                     continue;
                 }
-                let end = (next_u[l], i[l] * (-(d * neuron.inv_syn)).exp_neg());
-                if settled(i[l], end.0, end.1, neuron.theta) {
+                let end = match bank.taken {
+                    Some(p) => (u * p.mem + i * p.kappa, i * p.syn),
+                    None => (bank.next_u[l], i * (-(d * neuron.inv_syn)).exp_neg()),
+                };
+                if settled(i, end.0, end.1, neuron.theta) {
                     continue;
                 }
-                if let Some((s, current)) = first_crossing(neuron, (u[l], i[l]), d, end) {
+                if let Some((s, current)) = first_crossing(neuron, (u, i), d, end) {
                     let time = (now + s.f64()).min(until);
                     first = first.min(time);
                     self.fired.push(Fired { time, member: m, unit, current });
@@ -318,17 +393,16 @@ impl<T: Real> Abreast<T> {
                 }
             }
         }
-        self.pass(play, time - now, None, None);
+        self.pass_to(play, time - now);
         for (bank, member) in self.banks.iter_mut().zip(play.members) {
-            bank.commit(member.constants);
+            bank.commit(play.simd, member.constants, None);
         }
         for &Fired { member: m, unit, current, .. } in &fired {
             let neuron = play.members[m].constants.neuron(unit as usize);
             out[m].push(Spike { time, unit, current });
             play.limits[m].check(out[m].len(), time)?;
             let bank = &mut self.banks[m];
-            bank.u[unit as usize] = neuron.u_reset;
-            bank.i[unit as usize] = current;
+            bank.set(unit as usize, (neuron.u_reset, current));
             if neuron.t_ref > 0.0 {
                 bank.guard[unit as usize] = T::INFINITY;
                 if neuron.t_ref.is_finite() {
@@ -350,7 +424,10 @@ impl<T: Real> Abreast<T> {
         if let Some(Release { member, unit, .. }) = self.releases.pop() {
             let bank = &mut self.banks[member];
             bank.held.retain(|&other| other != unit);
-            bank.guard[unit as usize] = guard(members[member].constants.neuron(unit as usize).theta);
+            let neuron = members[member].constants.neuron(unit as usize);
+            bank.guard[unit as usize] = guard(neuron.theta);
+            let (_, i) = bank.get(unit as usize);
+            bank.set(unit as usize, (neuron.u_reset, i));
         }
     }
 }
@@ -433,6 +510,23 @@ vectorised! {
 }
 
 vectorised! {
+    /// Who may cross, of neurons in modes.
+    fn look<T>(span: T, guard: &[T], parts: Parts<'_, T>, may: &mut [u8]) -> bool {
+        let Parts { x, z, of_x, of_y } = parts;
+        let mut any = false;
+        for first in (0..guard.len()).step_by(BLOCK) {
+            let own = first..(first + BLOCK).min(guard.len());
+            let (guard, x, z, may) = (&guard[own.clone()], &x[own.clone()], &z[own.clone()], &mut may[own]);
+            any |= match guard.len() {
+                BLOCK => look_lanes(BLOCK, span, guard, x, z, of_x, of_y, may),
+                rest => look_lanes(rest, span, guard, x, z, of_x, of_y, may),
+            };
+        }
+        any
+    }
+}
+
+vectorised! {
     fn add_row<T>(i: &mut [T], row: &[T]) {
         for (i, &w) in i.iter_mut().zip(row) {
             *i += w;
@@ -453,6 +547,29 @@ fn list_suspects(may: &[u8], out: &mut Vec<u32>) {
 }
 
 // The loops over lanes: every column is an argument of its own, because arguments do not alias.
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn look_lanes<T: Real>(
+    n: usize,
+    span: T,
+    guard: &[T],
+    x: &[T],
+    z: &[T],
+    of_x: T,
+    of_y: (T, T),
+    may: &mut [u8],
+) -> bool {
+    let (guard, x, z, may) = (&guard[..n], &x[..n], &z[..n], &mut may[..n]);
+    let mut any = false;
+    for l in 0..n {
+        let (u, i) = (x[l] * of_y.0 + z[l] * of_y.1, x[l] * of_x);
+        let suspect = may_cross(u, i, span, guard[l]);
+        any |= suspect;
+        may[l] = u8::from(suspect);
+    }
+    any
+}
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
