@@ -48,6 +48,21 @@ pub struct Parts<'a, T> {
     pub of_y: (T, T),
 }
 
+/// The same to be changed: adding `w` to `x X` and nothing to `y` is `x += w by.0`, `z -= w by.1`.
+#[derive(Debug)]
+pub struct PartsMut<'a, T> {
+    /// Column of what drives.
+    pub x: &'a mut [T],
+    /// Column of the other mode.
+    pub z: &'a mut [T],
+    /// See above.
+    pub by: (T, T),
+    /// X.
+    pub of_x: T,
+    /// Y and Z.
+    pub of_y: (T, T),
+}
+
 impl<T: Real> Modes<T> {
     /// All 0.
     pub fn reset(&mut self, n: usize, c: T) {
@@ -98,11 +113,19 @@ impl<T: Real> Modes<T> {
         Parts { x: &self.x, z: &self.z, of_x: self.scale.0, of_y: (self.c * self.scale.0, self.scale.1) }
     }
 
+    /// The same to be changed.
+    #[inline(always)]
+    pub fn parts_mut(&mut self) -> PartsMut<'_, T> {
+        let Self { x, z, scale, c } = self;
+        let by = (T::ONE / scale.0, *c / scale.1);
+        PartsMut { x, z, by, of_x: scale.0, of_y: (*c * scale.0, scale.1) }
+    }
+
     /// Adds to `x` of each neuron; `y` stays.
     #[inline(always)]
     pub fn add(&mut self, simd: Simd, row: &[T]) {
-        let by = (T::ONE / self.scale.0, self.c / self.scale.1);
-        add_row(simd, by, row, &mut self.x, &mut self.z);
+        let PartsMut { x, z, by, .. } = self.parts_mut();
+        add_row(simd, by, row, x, z);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::math::{Real, Simd};
 use crate::neuron::Constants;
 use crate::neuron::crossing::first_crossing;
 use crate::neuron::flow::{Propagator, Propagators, propagator};
-use crate::neuron::modes::{Modes, Parts, gamma};
+use crate::neuron::modes::{Modes, Parts, PartsMut, gamma};
 use crate::projection::{Row, RowDelay, Synapses};
 use crate::record::arrivals::{Afferent, RowArrival, rows};
 use crate::vectorised;
@@ -153,14 +153,11 @@ impl<T: Real> Bank<T> {
         }
     }
 
-    /// What the last pass found is so; a dense row that arrived then is taken in.
-    fn commit(&mut self, simd: Simd, c: &Constants<T>, row: Option<&[T]>) {
+    /// What the last pass found is so.
+    fn commit(&mut self, c: &Constants<T>) {
         if let Some(modes) = &mut self.modes {
             if let Some(p) = self.taken {
                 modes.flow((p.syn, p.mem));
-            }
-            if let Some(row) = row {
-                modes.add(simd, row);
             }
             return;
         }
@@ -210,6 +207,8 @@ impl<T: Real> Abreast<T> {
         let mut now = 0.0;
         let mut sent = 0;
         let mut count = 0usize;
+        // The last dense row that reached a population in modes: it is added in the pass that comes next.
+        let mut waiting = None;
         loop {
             count += 1;
             if count.is_multiple_of(1024) {
@@ -232,21 +231,21 @@ impl<T: Real> Abreast<T> {
                 // A fused row reaches all neurons of one member; any other is added afterwards.
                 let straight = until == next_outside && now == sent.checked_sub(1).map_or(0.0, |k| outside[k].time);
                 let known = if straight { self.between.get(sent) } else { None };
-                let suspects = self.pass(&play, until - now, known, arriving.as_ref());
+                let suspects = self.pass(&play, until - now, known, arriving.as_ref(), &mut waiting);
                 if suspects && self.cross(&play, now, until) {
                     now = self.fire(&play, now, out)?;
                     continue;
                 }
-                for (m, (bank, member)) in self.banks.iter_mut().zip(members).enumerate() {
-                    let row = arriving.as_ref().filter(|a| a.member == m && a.row.targets.is_none());
-                    bank.commit(simd, member.constants, row.map(|a| a.row.weight));
+                for (bank, member) in self.banks.iter_mut().zip(members) {
+                    bank.commit(member.constants);
                 }
                 now = until;
-                if let Some(a) = arriving.as_ref().filter(|a| a.row.targets.is_some()) {
-                    self.banks[a.member].arrive(play.simd, &a.row);
+                let fused = |a: &&Arriving<'_, T>| a.row.targets.is_none() && self.banks[a.member].modes.is_none();
+                if let Some(a) = arriving.as_ref().filter(|a| !fused(a)) {
+                    self.arrive(simd, a, &mut waiting);
                 }
             } else if let Some(a) = &arriving {
-                self.banks[a.member].arrive(play.simd, &a.row);
+                self.arrive(simd, a, &mut waiting);
             }
             if arriving.is_some() {
                 if next_outside <= arrival {
@@ -295,6 +294,18 @@ impl<T: Real> Abreast<T> {
         (outside, sources)
     }
 
+    /// Takes a row in, or lets it wait in place of the one that has waited so far.
+    #[inline(always)]
+    fn arrive<'a>(&mut self, simd: Simd, a: &Arriving<'a, T>, waiting: &mut Option<(usize, &'a [T])>) {
+        if a.row.targets.is_some() || self.banks[a.member].modes.is_none() {
+            self.banks[a.member].arrive(simd, &a.row);
+        } else if let Some((m, row)) = waiting.replace((a.member, a.row.weight))
+            && let Some(modes) = &mut self.banks[m].modes
+        {
+            modes.add(simd, row);
+        }
+    }
+
     /// All neurons over span `d`, into the other columns; whether any of them may have crossed.
     #[inline(always)]
     fn pass(
@@ -303,6 +314,7 @@ impl<T: Real> Abreast<T> {
         d: f64,
         known: Option<Propagator<T>>,
         arriving: Option<&Arriving<'_, T>>,
+        waiting: &mut Option<(usize, &[T])>,
     ) -> bool {
         let d = T::of(d);
         let mut any = false;
@@ -316,7 +328,11 @@ impl<T: Real> Abreast<T> {
             if let Some(modes) = modes {
                 let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
                 *taken = Some(p);
-                any |= look(play.simd, d * c.inv_mem[0], guard, modes.parts(), may);
+                let span = d * c.inv_mem[0];
+                any |= match waiting.take_if(|(member, _)| *member == m) {
+                    Some((_, row)) => take_and_look(play.simd, span, guard, row, modes.parts_mut(), may),
+                    None => look(play.simd, span, guard, modes.parts(), may),
+                };
             } else if c.homogeneous {
                 let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
                 any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, may);
@@ -334,7 +350,7 @@ impl<T: Real> Abreast<T> {
                 bank.taken = Some(member.constants.neuron(0).propagator(T::of(d)));
             }
         } else {
-            self.pass(play, d, None, None);
+            self.pass(play, d, None, None, &mut None);
         }
     }
 
@@ -395,7 +411,7 @@ impl<T: Real> Abreast<T> {
         }
         self.pass_to(play, time - now);
         for (bank, member) in self.banks.iter_mut().zip(play.members) {
-            bank.commit(play.simd, member.constants, None);
+            bank.commit(member.constants);
         }
         for &Fired { member: m, unit, current, .. } in &fired {
             let neuron = play.members[m].constants.neuron(unit as usize);
@@ -510,6 +526,24 @@ vectorised! {
 }
 
 vectorised! {
+    /// Adds a row, and tells who may cross then.
+    fn take_and_look<T>(span: T, guard: &[T], row: &[T], parts: PartsMut<'_, T>, may: &mut [u8]) -> bool {
+        let PartsMut { x, z, by, of_x, of_y } = parts;
+        let mut any = false;
+        for first in (0..guard.len()).step_by(BLOCK) {
+            let own = first..(first + BLOCK).min(guard.len());
+            let (guard, row, may) = (&guard[own.clone()], &row[own.clone()], &mut may[own.clone()]);
+            let (x, z) = (&mut x[own.clone()], &mut z[own]);
+            any |= match guard.len() {
+                BLOCK => take_lanes(BLOCK, span, guard, row, x, z, by, of_x, of_y, may),
+                rest => take_lanes(rest, span, guard, row, x, z, by, of_x, of_y, may),
+            };
+        }
+        any
+    }
+}
+
+vectorised! {
     /// Who may cross, of neurons in modes.
     fn look<T>(span: T, guard: &[T], parts: Parts<'_, T>, may: &mut [u8]) -> bool {
         let Parts { x, z, of_x, of_y } = parts;
@@ -547,6 +581,32 @@ fn list_suspects(may: &[u8], out: &mut Vec<u32>) {
 }
 
 // The loops over lanes: every column is an argument of its own, because arguments do not alias.
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn take_lanes<T: Real>(
+    n: usize,
+    span: T,
+    guard: &[T],
+    row: &[T],
+    x: &mut [T],
+    z: &mut [T],
+    by: (T, T),
+    of_x: T,
+    of_y: (T, T),
+    may: &mut [u8],
+) -> bool {
+    let (guard, row, x, z, may) = (&guard[..n], &row[..n], &mut x[..n], &mut z[..n], &mut may[..n]);
+    let mut any = false;
+    for l in 0..n {
+        let (more_x, less_z) = (x[l] + row[l] * by.0, z[l] - row[l] * by.1);
+        (x[l], z[l]) = (more_x, less_z);
+        let suspect = may_cross(more_x * of_y.0 + less_z * of_y.1, more_x * of_x, span, guard[l]);
+        any |= suspect;
+        may[l] = u8::from(suspect);
+    }
+    any
+}
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
