@@ -18,6 +18,7 @@ use crate::neuron::Constants;
 use crate::neuron::flow::{Propagator, Propagators};
 use crate::neuron::modes::{Modes, Parts, gamma};
 use crate::projection::{DelayKind, RowDelay};
+use crate::record::buckets::Buckets;
 use crate::spikes::Train;
 use crate::vectorised;
 
@@ -59,6 +60,7 @@ pub struct Abreast<T> {
     /// By population.
     banks: Vec<Bank<T>>,
     rows: Vec<RowEvent>,
+    buckets: Buckets<RowEvent>,
     /// Over the span from each row to the next, where one neuron stands for all.
     between: Propagators<T>,
     now: f64,
@@ -182,7 +184,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 }
             }
         }
-        play.rows.sort_by(|a, b| a.time.total_cmp(&b.time));
+        play.buckets.sort(&mut play.rows, |row| row.time);
         let after = play.rows.iter().skip(1).map(|row| row.time).chain([record.duration]);
         let spans = play.rows.iter().zip(after).map(|(row, after)| T::of(after - row.time));
         match component.populations[..] {

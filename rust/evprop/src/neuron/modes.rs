@@ -135,7 +135,7 @@ vectorised! {
         let (x, z) = (&mut x[..n], &mut z[..n]);
         for l in 0..n {
             x[l] += row[l] * by.0;
-            z[l] = z[l] - row[l] * by.1;
+            z[l] -= row[l] * by.1;
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Arrivals at a population in one sample: which weights arrive when.
+use super::buckets::Buckets;
 use crate::math::Real;
 use crate::projection::{Connectivity, Synapses};
 use crate::spikes::Train;
@@ -47,9 +48,16 @@ pub fn keep_order<T>(afferents: &[Afferent<'_, T>]) -> bool {
 }
 
 /// All row arrivals before `duration`, by (time, projection, sender's spike order).
-pub fn rows<T: Real>(afferents: &[Afferent<'_, T>], duration: f64, out: &mut Vec<RowArrival>) {
+pub fn rows<T: Real>(
+    afferents: &[Afferent<'_, T>],
+    duration: f64,
+    buckets: &mut Buckets<RowArrival>,
+    out: &mut Vec<RowArrival>,
+) {
     out.clear();
-    more_rows(afferents, &[], duration, 0, out);
+    append_rows(afferents, &[], duration, out);
+    // They were appended projection by projection, each in its senders' order.
+    buckets.sort(out, |row| row.time);
 }
 
 /// [`rows`] as they come to be known: of each afferent the first `heard` spikes are in `out` already, and the first
@@ -61,6 +69,15 @@ pub fn more_rows<T: Real>(
     past: usize,
     out: &mut Vec<RowArrival>,
 ) {
+    append_rows(afferents, heard, duration, out);
+    let order = |a: &RowArrival, b: &RowArrival| a.time.total_cmp(&b.time).then(a.afferent.cmp(&b.afferent));
+    let ahead = &mut out[past..];
+    if !ahead.is_sorted_by(|a, b| order(a, b).is_le()) {
+        ahead.sort_by(order);
+    }
+}
+
+fn append_rows<T: Real>(afferents: &[Afferent<'_, T>], heard: &[usize], duration: f64, out: &mut Vec<RowArrival>) {
     for (k, a) in afferents.iter().enumerate() {
         let heard = heard.get(k).copied().unwrap_or(0);
         for (&t, &sender) in a.train.times.iter().zip(a.train.units).skip(heard) {
@@ -72,11 +89,6 @@ pub fn more_rows<T: Real>(
                 out.push(RowArrival { time, afferent: k as u32, sender });
             }
         }
-    }
-    let order = |a: &RowArrival, b: &RowArrival| a.time.total_cmp(&b.time).then(a.afferent.cmp(&b.afferent));
-    let ahead = &mut out[past..];
-    if !ahead.is_sorted_by(|a, b| order(a, b).is_le()) {
-        ahead.sort_by(order);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the forward pass leaves behind: spikes with the current at each, and readout values. Nothing grows with the
 //! duration.
 pub mod arrivals;
+pub mod buckets;
 pub mod grid;
 pub mod inlets;
 pub mod sample;

@@ -22,6 +22,7 @@ use crate::neuron::flow::{Propagator, Propagators, propagator};
 use crate::neuron::modes::{Modes, Parts, PartsMut, gamma};
 use crate::projection::{Row, RowDelay, Synapses};
 use crate::record::arrivals::{Afferent, RowArrival, rows};
+use crate::record::buckets::Buckets;
 use crate::vectorised;
 
 /// State of one member, as columns over its neurons.
@@ -67,6 +68,7 @@ struct Fired<T> {
 pub struct Abreast<T> {
     banks: Vec<Bank<T>>,
     outside: Vec<RowArrival>,
+    buckets: Buckets<RowArrival>,
     /// Over the spans between one row from outside and the next, where one neuron stands for all.
     between: Propagators<T>,
     inside: Queue,
@@ -282,7 +284,7 @@ impl<T: Real> Abreast<T> {
             }
         }
         let mut outside = std::mem::take(&mut self.outside);
-        rows(&afferents, play.duration, &mut outside);
+        rows(&afferents, play.duration, &mut self.buckets, &mut outside);
         let before = std::iter::once(0.0).chain(outside.iter().map(|row| row.time));
         let spans = before.zip(&outside).map(|(before, row)| T::of(row.time - before));
         match play.members {

@@ -17,6 +17,7 @@ use crate::neuron::constants::LANES;
 use crate::neuron::crossing::{Crossings, Start};
 use crate::neuron::flow::propagator;
 use crate::record::arrivals::{Afferent, RowArrival, Sorted, keep_order, rows};
+use crate::record::buckets::Buckets;
 use crate::vectorised;
 
 /// Neurons of a population that are walked by columns at a time: their arrivals stay in cache.
@@ -26,6 +27,7 @@ const COLUMN_BLOCK: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Lockstep<T> {
     state: State<T>,
+    buckets: Buckets<RowArrival>,
     rows: Vec<RowArrival>,
     sorted: Sorted<T>,
     time: Vec<f64>,
@@ -127,7 +129,7 @@ impl<T: Real> Lockstep<T> {
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
-        rows(afferents, limits.duration, &mut self.rows);
+        rows(afferents, limits.duration, &mut self.buckets, &mut self.rows);
         self.state.reset(c, 0, c.padded());
         let mut now = 0.0;
         let mut k = 0;
