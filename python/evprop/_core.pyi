@@ -35,6 +35,22 @@ class CoreRecord:
     def readout(self, k: int) -> _Array: ...
     def max_times(self, k: int) -> _Floats: ...
 
+class CoreLoihi2:
+    def __new__(
+        cls,
+        inputs: Sequence[int],
+        populations: Sequence[tuple[str, list[NDArray[np.int32]], tuple[int, int] | None]],
+        connections: Sequence[tuple[Any, ...]],
+    ) -> CoreLoihi2: ...
+    def effective(self, k: int) -> NDArray[np.int32]: ...
+    def run(
+        self,
+        inputs: Sequence[tuple[Any, ...]],
+        n_steps: int,
+        traced: Sequence[bool],
+        strict: int | None = None,
+    ) -> dict[str, Any]: ...
+
 def check_spikes(
     times: _Floats, units: NDArray[np.uint32], offsets: NDArray[np.int64], n_units: int
 ) -> None: ...

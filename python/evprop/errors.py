@@ -76,6 +76,10 @@ class DatasetError(EvpropError, ValueError):
     """A data set that is missing, damaged or inconsistent."""
 
 
+class HardwareError(EvpropError, ValueError):
+    """A network, number or file that a chip, or its model, cannot take."""
+
+
 class MissingExtraError(EvpropError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 

@@ -3,6 +3,7 @@ mod adjoint;
 mod arrays;
 mod enter;
 mod errors;
+mod loihi2;
 mod losses;
 mod network;
 mod simulate;
@@ -15,6 +16,7 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<network::CoreNetwork>()?;
     m.add_class::<simulate::CoreRecord>()?;
+    m.add_class::<loihi2::CoreLoihi2>()?;
     m.add_function(wrap_pyfunction!(spikes::check_spikes, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::simulate, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::replay, m)?)?;

@@ -6,9 +6,11 @@
 //! * [`projection`]: weights and delays; [`network`]: populations and projections, checked once, and their parameters;
 //! * [`simulate`]: every spike of a batch; [`record`]: what that leaves behind;
 //! * [`loss`]: values and cotangents of spike times and readouts; [`adjoint`]: cotangents to gradients;
+//! * [`hardware`]: neuromorphic chips in their own arithmetic;
 //! * [`parallel`]: samples over threads, results in a fixed order.
 pub mod adjoint;
 pub mod error;
+pub mod hardware;
 pub mod loss;
 pub mod math;
 pub mod network;
