@@ -21,7 +21,7 @@ import evprop
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))
 MODULES = (
-    *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks"),
+    *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.testing", "evprop.errors"),
 )
 ENTRY = re.compile(r"^### (\w+)\n+(?:```text\n(.*?)\n```)?", re.MULTILINE | re.DOTALL)

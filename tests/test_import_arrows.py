@@ -41,6 +41,7 @@ PYTHON = {
     "init": 2,
     "parameters": 2,
     "readouts": 2,
+    "augment": 3,
     "populations": 3,
     "projections": 4,
     "network": 5,

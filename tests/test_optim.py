@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from evprop.errors import ConfigError, DtypeError, ParameterError, ShapeError, TrainingError
-from evprop.optim import SGD, Adam, AdamW, Constant, CosineDecay, ExponentialDecay, Log, Sigmoid, StepDecay
+from evprop.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    CosineDecay,
+    EaseIn,
+    ExponentialDecay,
+    Log,
+    Sigmoid,
+    StepDecay,
+)
 
 
 def some(dtype="float64", seed=0):
@@ -85,7 +96,7 @@ def test_sgd_momentum_and_nesterov():
     grads = gradients(params)
     plain.step(params, grads, state)
     np.testing.assert_allclose(params["a_b.weight"], before - 0.5 * grads["a_b.weight"], rtol=1e-14)
-    assert set(state) == {"step", "epoch", "grad_norm", "preimages"}
+    assert set(state) == {"step", "epoch", "scale", "grad_norm", "preimages"}
 
 
 def test_adamw_decays_weights_only():
@@ -347,3 +358,24 @@ def test_a_step_on_many_small_arrays_is_cheap():
         adam.step(params, grads, state)
         spent.append(time.perf_counter() - began)
     assert min(spent) < 150e-6  # 40 us on an idle core; the rest is room for a slow one
+
+
+def test_ease_in_grows_to_one_and_hands_over():
+    ease = EaseIn(1e-3, 1.05)
+    assert [ease(k, 9) for k in range(3)] == pytest.approx([1e-3, 1.05e-3, 1.1025e-3])
+    assert ease(141, 0) == pytest.approx(1e-3 * 1.05**141)
+    assert ease(142, 0) == 1.0
+    assert ease(10**9, 0) == 1.0
+    both = EaseIn(0.25, 2.0, then=StepDecay(2, 0.5), per="epoch")
+    assert [both(0, epoch) for epoch in range(5)] == pytest.approx([0.25, 0.5, 0.5, 0.5, 0.25])
+    for start, growth in ((0.0, 2.0), (1.5, 2.0), (0.5, 1.0)):
+        with pytest.raises(ConfigError, match="EaseIn"):
+            EaseIn(start, growth)
+
+
+def test_the_scale_of_the_state_multiplies_every_rate():
+    net, params = some()
+    adam = Adam(1e-2, groups={"*.delay": {"lr": 0.1}})
+    state = adam.init(net, params)
+    state["scale"] = 0.25
+    assert adam.learning_rates(state) == pytest.approx({"*.delay": 0.025, "*": 0.0025})

@@ -35,7 +35,7 @@ def test_the_lock_covers_every_declared_dependency(repository: Path, project: di
     lines = (repository / "requirements-dev.lock").read_text().splitlines()
     locked = dict(line.split("==") for line in lines if "==" in line and not line.startswith(("#", " ")))
     declared = list(project["dependencies"])
-    for extra in ("plot", "test", "dev"):
+    for extra in ("plot", "h5", "test", "dev"):
         declared += project["optional-dependencies"][extra]
     for text in declared:
         requirement = Requirement(text)

@@ -31,13 +31,14 @@ TOP = (
 
 MODULES = {
     "init": "Normal Uniform Constant",
-    "losses": "FirstSpike RelativeMSE SpikeTimeMSE CrossEntropy Integral WeightedIntegral Max Final Sampled",
+    "losses": "FirstSpike RelativeMSE SpikeTimeMSE CrossEntropy Rate PeakVoltage DelayL2 Integral WeightedIntegral Max Final Sampled",
     "optim": "SGD Adam AdamW",
     "train": "fit",
     "metrics": "",
     "plot": "",
     "callbacks": "",
-    "datasets": "",
+    "augment": "ShiftChannels Blend JitterTimes ScaleTimes DropSpikes DropChannels",
+    "datasets": "read_hdf5 recordings",
     "testing": "gradcheck",
 }
 

@@ -9,11 +9,14 @@ import pytest
 
 import evprop
 from evprop import init, losses
+from evprop.augment import Blend, DropSpikes, JitterTimes, ShiftChannels
 from evprop.callbacks import (
     Callback,
+    EarlyStopping,
     JsonLog,
     KeepBest,
     Progress,
+    ReduceOnPlateau,
     SaveCheckpoint,
     StopWhen,
     WeightBumping,
@@ -467,3 +470,98 @@ def test_lines_for_people(data):
     assert "spikes/neuron hidden" in describe(row)
     assert "dV/dt" in health_line(row)
     assert "silent: hidden" in health_line(row)
+
+
+# -- patience ------------------------------------------------------------------------------------------------------
+
+
+class Rows(Callback):
+    """Puts given numbers into the log, as if they had been measured."""
+
+    def __init__(self, column, values):
+        self.column, self.values = column, values
+
+    def on_epoch(self, run, row):
+        row[self.column] = self.values[run.epoch - 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "rising", "stops"),
+    [
+        ([0.1, 0.3, 0.2, 0.3, 0.25, 0.9], True, 5),  # three epochs that are not above 0.3
+        ([0.1, 0.3, 0.2, 0.4, 0.4, 0.4], True, 6),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], True, 6),
+        ([3.0, 2.0, 2.5, 2.0, 2.1, 1.0], False, 5),
+        ([math.nan] * 6, True, 3),
+    ],
+)
+def test_early_stopping(data, values, rising, stops):
+    net, params = network(3)
+    callbacks = [Rows("x", values), EarlyStopping(3, column="x", rising=rising)]
+    history = run((data[0][:32], data[1][:5]), params, net, epochs=6, callbacks=callbacks)
+    assert len(history) == stops
+
+
+def test_reduce_on_plateau(data, tmp_path):
+    values = [0.1, 0.3, 0.2, 0.2, 0.2, 0.2, 0.5, 0.4]
+    part = (data[0][:32], data[1][:5])
+
+    def callbacks():
+        return [Rows("x", values), ReduceOnPlateau(0.5, 2, column="x")]
+
+    net, params = network(3)
+    history = run(part, params, net, epochs=8, callbacks=callbacks())
+    rates = [row["learning_rates"]["*.delay"] / (0.05 * 0.9**k) for k, row in enumerate(history)]
+    # two epochs of patience after epoch 2, twice; an epoch's rates are those of its last step
+    assert rates == pytest.approx([1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25])
+    _, again = network(3)
+    run(part, again, net, epochs=3, callbacks=callbacks(), run_dir=tmp_path)
+    _, resumed = network(3)
+    run(part, resumed, net, epochs=8, callbacks=callbacks(), run_dir=tmp_path, resume=True)
+    for name in params:
+        np.testing.assert_array_equal(params[name], resumed[name])
+
+
+def test_patience_is_checked(data):
+    for make in (lambda: EarlyStopping(0), lambda: ReduceOnPlateau(0.5, 0), lambda: ReduceOnPlateau(1.0, 3)):
+        with pytest.raises(ConfigError, match=r"patience is 0|factor is"):
+            make()
+    net, params = network(3)
+    with pytest.raises(ConfigError, match=r"no column 'val_acuracy'.*'val_accuracy'"):
+        run((data[0][:32], data[1][:5]), params, net, callbacks=[EarlyStopping(3, column="val_acuracy")])
+
+
+# -- augmentation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batches", [3, 8])
+def test_resume_with_augmentation_gives_the_same_bits(data, tmp_path, batches):
+    augment = [ShiftChannels(1), Blend(0.5), JitterTimes(0.5), DropSpikes(0.1)]
+    net, params = network()
+    whole = run(data, params, net, augment=augment)
+    _, plain = network()
+    run(data, plain, net)
+    assert not np.array_equal(params["input_hidden.weight"], plain["input_hidden.weight"])
+    _, cut = network()
+    with pytest.raises(RuntimeError, match="crash"):
+        run(data, cut, net, augment=augment, run_dir=tmp_path, callbacks=[SaveOften(tmp_path), StopAt(batches)])
+    _, resumed = network()
+    again = run(
+        data, resumed, net, augment=augment, run_dir=tmp_path, resume=True, callbacks=[SaveOften(tmp_path), StopAt(0)]
+    )
+    for name in params:
+        np.testing.assert_array_equal(params[name], resumed[name])
+    assert [r["loss"] for r in whole] == [r["loss"] for r in again]
+    _, other = network()
+    with pytest.raises(CheckpointError, match="augmentation"):
+        run(data, other, net, run_dir=tmp_path, resume=True, callbacks=[SaveOften(tmp_path), StopAt(0)])
+
+
+class SaveOften(Callback):
+    """A checkpoint after every batch, in the place where a run folder has its own."""
+
+    def __init__(self, folder):
+        self.path = folder / "checkpoint.safetensors"
+
+    def on_batch(self, run):
+        run.checkpoint().write(self.path)

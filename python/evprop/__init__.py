@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 # loaded when first asked for, so that `import evprop` stays fast
-_LATER = frozenset({"callbacks", "datasets", "metrics", "optim", "plot", "testing", "train"})
+_LATER = frozenset({"augment", "callbacks", "datasets", "metrics", "optim", "plot", "testing", "train"})
 
 
 def set_num_threads(n: int) -> None:

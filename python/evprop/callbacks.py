@@ -159,6 +159,82 @@ class StopWhen(Callback):
         run.stop = run.stop or row[self.column] >= self.at_least
 
 
+class EarlyStopping(Callback):
+    """Ends training after ``patience`` epochs in which a number of the log did not rise above its best so far.
+
+    Args:
+        patience: epochs, >= 1 (Mészáros, Knight & Nowotny 2025: 15).
+        column: the number; for one that should fall, such as "val_loss", give ``rising=False``. Choose one of the
+            validation set, never of the test set.
+    """
+
+    def __init__(self, patience: int, *, column: str = "val_accuracy", rising: bool = True) -> None:
+        self._watch = _Watch(type(self).__name__, patience, column, rising)
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        run.stop = self._watch.waited(row) or run.stop
+
+    def state(self) -> dict[str, Any]:
+        return self._watch.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._watch.restore(state)
+
+
+class ReduceOnPlateau(Callback):
+    """Multiplies every learning rate by ``factor`` after ``patience`` epochs without a gain, and waits anew.
+
+    Args:
+        factor: in (0, 1).
+        patience, column, rising: as for `EarlyStopping`.
+    """
+
+    def __init__(
+        self, factor: float, patience: int, *, column: str = "val_accuracy", rising: bool = True
+    ) -> None:
+        if not 0.0 < factor < 1.0:
+            raise ConfigError(f"ReduceOnPlateau: factor is {factor!r}; it must lie between 0 and 1.")
+        self.factor = factor
+        self._watch = _Watch(type(self).__name__, patience, column, rising)
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        if self._watch.waited(row):
+            run.state["scale"] *= self.factor
+            self._watch.since = 0
+
+    def state(self) -> dict[str, Any]:
+        return self._watch.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._watch.restore(state)
+
+
+class _Watch:
+    """How many epochs a number of the log has been without a gain."""
+
+    def __init__(self, who: str, patience: int, column: str, rising: bool) -> None:
+        if patience < 1:
+            raise ConfigError(f"{who}: patience is {patience}; it must be at least 1 epoch.")
+        self.who, self.patience, self.column, self.rising = who, patience, column, rising
+        self.best = -math.inf
+        self.since = 0
+
+    def waited(self, row: Mapping[str, Any]) -> bool:
+        """Count an epoch; True once the patience is over."""
+        if self.column not in row:
+            raise ConfigError(f"{self.who}: no column {self.column!r} in the log: {nearest(self.column, row)}")
+        value = float(row[self.column]) if self.rising else -float(row[self.column])
+        self.since = 0 if value > self.best else self.since + 1
+        self.best = max(self.best, value)
+        return self.since >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "since": self.since}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.best, self.since = float(state["best"]), int(state["since"])
+
+
 class WeightBumping(Callback):
     """Help for silent neurons: fast & deep's weight bumping (Göltz et al. 2021, Nat. Mach. Intell. 3;
     ``check_bump_weights`` of their code).
@@ -300,9 +376,11 @@ def health_line(row: Mapping[str, Any]) -> str:
 
 __all__ = (
     "Callback",
+    "EarlyStopping",
     "JsonLog",
     "KeepBest",
     "Progress",
+    "ReduceOnPlateau",
     "SaveCheckpoint",
     "StopWhen",
     "WeightBumping",

@@ -5,14 +5,16 @@ arguments of `evprop.losses.FirstSpike`. So the documentation of the classes is 
 and an unknown key is an error that suggests the nearest one. Sections:
 
     name, description, seed, duration (ms)
-    [data]               kind = "yin_yang" | "sequence_detection"
+    [data]               kind = "yin_yang" | "sequence_detection" | "recordings"
     [populations.NAME]   kind = "Input" | "LIF" | "LI"         constants: numbers or initialisers
     [projections.NAME]   kind = "Dense"                        weight, delay: numbers or initialisers
     [simulator]          kind = "Exact"
     [loss]               kind = "FirstSpike" | "RelativeMSE" | "SkipSilentLabels" | "SpikeTimeMSE" | "CrossEntropy"
+    [[regularisers]]     kind = "Rate" | "PeakVoltage" | "DelayL2"; as many as you like
+    [[augment]]          kind = "ShiftChannels" | "Blend" | ...; in this order (augment.py)
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
     [training]           epochs, batch_size, max_dw_norm, shuffle
-    [callbacks.KIND]     KIND = KeepBest | StopWhen | WeightBumping
+    [callbacks.KIND]     KIND = KeepBest | EarlyStopping | ReduceOnPlateau | StopWhen | WeightBumping
 
 An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
 """
@@ -30,7 +32,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from . import callbacks, datasets, init, losses, optim
+from . import augment, callbacks, datasets, init, losses, optim
 from .errors import ConfigError, EvpropError, nearest
 from .populations import POPULATIONS
 from .projections import Dense
@@ -45,16 +47,29 @@ def _named(*classes: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 
 INITIALISERS = _named(init.Constant, init.LogNormal, init.Normal, init.Uniform)
 READOUTS = _named(losses.Final, losses.Integral, losses.Max, losses.Sampled, losses.WeightedIntegral)
-SCHEDULES = _named(optim.Constant, optim.CosineDecay, optim.ExponentialDecay, optim.StepDecay)
+SCHEDULES = _named(
+    optim.Constant, optim.CosineDecay, optim.EaseIn, optim.ExponentialDecay, optim.StepDecay
+)
 MAPS = _named(optim.Log, optim.Sigmoid)
-DATA = _named(datasets.yin_yang, datasets.sequence_detection)
+DATA = _named(datasets.yin_yang, datasets.sequence_detection, datasets.recordings)
 LOSSES = _named(
     losses.CrossEntropy, losses.FirstSpike, losses.RelativeMSE, losses.SkipSilentLabels, losses.SpikeTimeMSE
 )
+REGULARISERS = _named(losses.DelayL2, losses.PeakVoltage, losses.Rate)
+AUGMENTATIONS = _named(
+    *(augment.Blend, augment.DropChannels, augment.DropSpikes),
+    *(augment.JitterTimes, augment.ScaleTimes, augment.ShiftChannels),
+)
 OPTIMISERS = _named(optim.SGD, optim.Adam, optim.AdamW)
-CALLBACKS = _named(callbacks.KeepBest, callbacks.StopWhen, callbacks.WeightBumping)
+CALLBACKS = _named(
+    *(callbacks.EarlyStopping, callbacks.KeepBest, callbacks.ReduceOnPlateau),
+    *(callbacks.StopWhen, callbacks.WeightBumping),
+)
 SIMULATORS = _named(Exact)
-NESTED: Mapping[str, Registry] = {"readout": READOUTS, "schedule": SCHEDULES, "map": MAPS, "loss": LOSSES}
+NESTED: Mapping[str, Registry] = {
+    "readout": READOUTS, "schedule": SCHEDULES, "then": SCHEDULES,
+    "map": MAPS, "loss": LOSSES,
+}
 """What a table with a kind inside another one may be, by its key; anything else is an initialiser."""
 
 TOP_LEVEL = (
@@ -67,11 +82,15 @@ TOP_LEVEL = (
     "projections",
     "simulator",
     "loss",
+    "regularisers",
+    "augment",
     "optimiser",
     "training",
     "callbacks",
 )
-REQUIRED = tuple(key for key in TOP_LEVEL if key not in ("description", "simulator", "callbacks"))
+OPTIONAL = ("description", "simulator", "regularisers", "augment", "callbacks")
+REQUIRED = tuple(key for key in TOP_LEVEL if key not in OPTIONAL)
+LISTS = ("regularisers", "augment")
 TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle")
 SET_ELSEWHERE = frozenset({"split", "self"})
 """Arguments that no file sets."""
@@ -94,6 +113,11 @@ class Config:
     def build(self, section: str, **more: Any) -> Any:
         """The object that a section with a ``kind`` describes; ``more`` are arguments that no file sets."""
         return build(self.values[section], section, _registry(section), more)
+
+    def build_list(self, section: str) -> tuple[Any, ...]:
+        """The objects of a list of tables, in its order."""
+        tables = self.values.get(section, [])
+        return tuple(build(t, f"{section}[{k}]", _registry(section)) for k, t in enumerate(tables))
 
 
 def experiments() -> dict[str, str]:
@@ -163,6 +187,11 @@ def check(values: Mapping[str, Any]) -> None:
     for section in ("data", "simulator", "loss", "optimiser"):
         if section in values:
             arguments_of(values[section], section, _registry(section))
+    for section in LISTS:
+        if not isinstance(values.get(section, []), list):
+            raise ConfigError(f"{section} is {values[section]!r}; it is a list of tables: [[{section}]].")
+        for k, table in enumerate(values.get(section, [])):
+            arguments_of(table, f"{section}[{k}]", _registry(section))
     for pattern, group in values["optimiser"].get("groups", {}).items():
         where = f'optimiser.groups."{pattern}"'
         _known_keys(where, group, optim.GROUP_KEYS)
@@ -255,6 +284,8 @@ def _registry(section: str) -> Registry:
         "projections": _named(Dense),
         "simulator": SIMULATORS,
         "loss": LOSSES,
+        "regularisers": REGULARISERS,
+        "augment": AUGMENTATIONS,
         "optimiser": OPTIMISERS,
     }
     return registries[section]

@@ -20,15 +20,17 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import __version__, num_threads
+from .augment import Augmentation
 from .callbacks import Callback, KeepBest, Progress, health_line
 from .config import CALLBACKS, DATA, Config, arguments_of, build, load_config
-from .datasets import Dataset, yin_yang, yin_yang_encoding
+from .datasets import Dataset, recordings, yin_yang, yin_yang_encoding
 from .errors import CheckpointError, CheckpointNotFoundError, MissingExtraError
 from .files import load, save, write_atomically
 from .losses import Loss
@@ -42,17 +44,22 @@ from .simulators import Exact, Simulator, simulate
 from .train import History, fit
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Experiment:
-    """Everything that a config describes. ``data`` has "train" and "test", and "validation" where there is one."""
+    """Everything that a config describes but its data."""
 
     config: Config
     net: Network
     loss: Loss
     optimiser: Optimiser
     simulator: Simulator
-    data: dict[str, Dataset]
+    augment: tuple[Augmentation, ...]
     callbacks: tuple[Callback, ...]
+
+    @cached_property
+    def data(self) -> dict[str, Dataset]:
+        """"train" and "test", and "validation" where there is one; read or made when first asked for."""
+        return _data(self.config)
 
     @property
     def seed(self) -> int:
@@ -87,10 +94,10 @@ def build_experiment(config: Config) -> Experiment:
     return Experiment(
         config=config,
         net=Network(populations, projections),
-        loss=config.build("loss"),
+        loss=sum(config.build_list("regularisers"), start=config.build("loss")),
         optimiser=config.build("optimiser"),
         simulator=config.build("simulator") if "simulator" in config.values else Exact(),
-        data=_data(config),
+        augment=config.build_list("augment"),
         callbacks=tuple(build({"kind": k, **t}, f"callbacks.{k}", CALLBACKS) for k, t in extra.items()),
     )
 
@@ -106,8 +113,24 @@ def _data(config: Config) -> dict[str, Dataset]:
             "validation": yin_yang("validation", **shared),
             "test": yin_yang("test", **shared),
         }
+    if maker is recordings:
+        found = recordings(**arguments)
+        return {name: _cropped(part, float(config["duration"])) for name, part in found.items()}
     whole = config.build("data")
     return {"train": whole, "test": whole}
+
+
+def _cropped(data: Dataset, duration: float) -> Dataset:
+    """The data set within the trial; one that goes on for longer says on stderr what it loses."""
+    cropped = data.crop(duration)
+    if cropped.spikes.dropped:
+        share = 100 * cropped.spikes.dropped / data.spikes.n_spikes
+        print(
+            f"{data.name}: {cropped.spikes.dropped} of {data.spikes.n_spikes} spikes ({share:.2g} %) come after the "
+            f"duration of {duration:g} ms and are left out",
+            file=sys.stderr,
+        )
+    return cropped
 
 
 @dataclass(frozen=True)
@@ -147,13 +170,14 @@ def train_experiment(
 ) -> Result:
     """Train in a run folder (see the module's text) and evaluate on the test set."""
     experiment = build_experiment(config)
+    data = experiment.data  # what is wrong with the data is said before a folder is made
     _start_folder(config, folder, experiment, command, resume)
     params = experiment.init()
     best = next((c for c in experiment.callbacks if isinstance(c, KeepBest)), None)
     history = fit(
         experiment.net,
         params,
-        experiment.data["train"],
+        data["train"],
         experiment.loss,
         experiment.optimiser,
         epochs=config["training.epochs"],
@@ -163,7 +187,8 @@ def train_experiment(
         shuffle=config["training"].get("shuffle", True),
         simulator=experiment.simulator,
         max_dw_norm=config["training"].get("max_dw_norm"),
-        validation=experiment.data.get("validation"),
+        augment=experiment.augment,
+        validation=data.get("validation"),
         callbacks=(*experiment.callbacks, *([Progress()] if progress else [])),
         run_dir=folder,
         resume=resume,
@@ -172,7 +197,7 @@ def train_experiment(
     best_params = best.params if best is not None else None
     if best_params is not None:
         save(folder / "best.safetensors", experiment.net, best_params)
-    test = experiment.data["test"]
+    test = data["test"]
     result = Result(
         folder=folder,
         last=experiment.evaluate(params, test),

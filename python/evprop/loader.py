@@ -8,17 +8,21 @@ is not.
 ``shuffle="in_place"`` is the order of published codes that call numpy.random.seed(seed) once and shuffle their data in
 place at the start of every epoch: the order of an epoch is a shuffle of the one before, by RandomState(seed), whose
 stream NumPy has frozen. It depends on the seed and the epoch alone as well.
+
+With augmentation, the next batch is made in a thread while the caller works on this one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .augment import Augmentation, Augmenter
 from .errors import DatasetError
 from .record import SpikesGiven
 from .spikes import Spikes
@@ -75,9 +79,19 @@ class Loader:
         seed: >= 0.
         shuffle: True; False keeps the data set's own order in every epoch; "in_place" see the module's text (seed
             below 2^32).
+        augment: what is done to each batch (augment.py); needs ``duration``, ms.
     """
 
-    def __init__(self, data: Data, batch_size: int, seed: int, *, shuffle: bool | str = True) -> None:
+    def __init__(
+        self,
+        data: Data,
+        batch_size: int,
+        seed: int,
+        *,
+        shuffle: bool | str = True,
+        augment: Sequence[Augmentation] = (),
+        duration: float = 0.0,
+    ) -> None:
         self.n_samples = count_samples(data)
         if batch_size < 1:
             raise DatasetError(f"batch_size is {batch_size}; it must be at least 1.")
@@ -92,6 +106,9 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self._labels = np.asarray(data.labels)
+        self.augmenter = (
+            Augmenter(augment, data.spikes, self._labels, duration=duration, seed=seed) if augment else None
+        )
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -112,6 +129,20 @@ class Loader:
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch ``start`` on."""
         order = self.order(epoch)
-        for first in range(start * self.batch_size, self.n_samples, self.batch_size):
-            index = order[first : first + self.batch_size]
-            yield Batch(index, take(self.data.spikes, index), self._labels[index])
+        numbers = range(start, len(self))
+        if self.augmenter is None:
+            yield from (self._batch(order, epoch, k) for k in numbers)
+            return
+        with ThreadPoolExecutor(1, "evprop-loader") as ahead:
+            ready: Future[Batch] | None = None
+            for k in numbers:
+                batch = self._batch(order, epoch, k) if ready is None else ready.result()
+                ready = ahead.submit(self._batch, order, epoch, k + 1) if k + 1 < len(self) else None
+                yield batch
+
+    def _batch(self, order: NDArray[np.int64], epoch: int, number: int) -> Batch:
+        index = order[number * self.batch_size : (number + 1) * self.batch_size]
+        spikes, labels = take(self.data.spikes, index), self._labels[index]
+        if self.augmenter is not None and isinstance(spikes, Spikes):
+            spikes = self.augmenter(spikes, labels, epoch, number)
+        return Batch(index, spikes, labels)

@@ -127,6 +127,7 @@ class Run:
             "batch_size": self.loader.batch_size,
             "seed": self.loader.seed,
             "shuffle": self.loader.shuffle,
+            "augmentation": repr(self.loader.augmenter),
             "duration": self.duration,
             "simulator": repr(self.simulator),
             "max_dw_norm": self.max_dw_norm,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .augment import Augmentation
 from .callbacks import JsonLog, SaveCheckpoint
 from .errors import CheckpointError, ConfigError, UnknownNameError, nearest
 from .gradients import value_and_grad
@@ -73,6 +74,7 @@ def fit(
     shuffle: bool | str = True,
     simulator: Simulator | None = None,
     max_dw_norm: float | None = None,
+    augment: Sequence[Augmentation] = (),
     validation: Data | None = None,
     callbacks: Sequence[Callback] = (),
     run_dir: str | Path | None = None,
@@ -88,6 +90,7 @@ def fit(
         shuffle: how the seed makes that order (loader.py): True, False or "in_place".
         simulator: `Exact()` unless given.
         max_dw_norm: see `evprop.value_and_grad`.
+        augment: what is done to the spikes of each training batch, in this order (augment.py).
         callbacks: see callbacks.py; called in this order.
         run_dir: a folder, made if need be, that gets metrics.jsonl and checkpoint.safetensors.
         resume: True continues from the checkpoint in ``run_dir``, a path from that file. Ctrl-C leaves such a
@@ -101,7 +104,7 @@ def fit(
         loss=loss,
         optimiser=optimiser,
         state=optimiser.init(net, params),
-        loader=Loader(data, batch_size, seed, shuffle=shuffle),
+        loader=Loader(data, batch_size, seed, shuffle=shuffle, augment=augment, duration=duration),
         epochs=epochs,
         duration=duration,
         simulator=DEFAULT if simulator is None else simulator,

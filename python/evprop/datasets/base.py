@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -30,6 +30,7 @@ class Dataset:
         class_names: one name per class, or empty.
         points: (n, d) float64 or None: what was encoded, where there is such a thing (the Yin-Yang
             coordinates).
+        groups: {name: (n,) int64}: what else is known of each sample, such as its "speaker"; see `split_groups`.
     """
 
     spikes: Spikes
@@ -38,6 +39,7 @@ class Dataset:
     n_classes: int = 0
     class_names: tuple[str, ...] = ()
     points: NDArray[np.float64] | None = None
+    groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -57,6 +59,11 @@ class Dataset:
                 f"{self.name}: label {labels[bad]} of sample {bad} is out of range; "
                 f"{n_classes} classes allow 0..{n_classes - 1}."
             )
+        for group, members in self.groups.items():
+            if np.shape(members) != labels.shape or np.asarray(members).dtype.kind not in "iu":
+                raise DatasetError(
+                    f"{self.name}: group {group!r} has shape {np.shape(members)}; give one integer per sample."
+                )
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "n_classes", n_classes)
 
@@ -66,9 +73,20 @@ class Dataset:
     def __getitem__(self, index: Any) -> Dataset:
         """The samples at a slice, an index array or a boolean mask."""
         points = None if self.points is None else self.points[index]
+        groups = {name: members[index] for name, members in self.groups.items()}
         return Dataset(
-            self.spikes[index], self.labels[index], self.name, self.n_classes, self.class_names, points
+            self.spikes[index],
+            self.labels[index],
+            self.name,
+            self.n_classes,
+            self.class_names,
+            points,
+            groups,
         )
+
+    def crop(self, duration: float) -> Dataset:
+        """The same samples without their spikes after ``duration`` (ms); ``spikes.dropped`` says how many those are."""
+        return replace(self, spikes=self.spikes.crop(duration))
 
     def class_counts(self) -> NDArray[np.int64]:
         """(n_classes,) int64: the number of samples of each class."""

@@ -6,19 +6,29 @@
     SkipSilentLabels  one of the first two, without the samples whose label neuron is silent
     CrossEntropy      over Integral, WeightedIntegral, Max, Final or Sampled voltages
 
+and regularisers, to be added to one of them:
+
+    Rate              spikes per neuron towards a target, by a named pseudo-gradient
+    PeakVoltage       silent neurons towards their threshold
+    DelayL2           short delays
+
 Losses add and scale: ``FirstSpike(...) + 0.1 * SpikeTimeMSE()``. To write one, subclass `Loss`.
 """
 
 from ..readouts import Final, Integral, Max, Readout, Sampled, WeightedIntegral
 from .base import Loss, LossResult, LossSum
 from .cross_entropy import CrossEntropy
+from .delay_l2 import DelayL2
 from .first_spike import FirstSpike
+from .peak_voltage import PeakVoltage
+from .rate import Rate
 from .relative_mse import RelativeMSE
 from .skip_silent import SkipSilentLabels
 from .spike_time_mse import SpikeTimeMSE
 
 __all__ = [
     "CrossEntropy",
+    "DelayL2",
     "Final",
     "FirstSpike",
     "Integral",
@@ -26,6 +36,8 @@ __all__ = [
     "LossResult",
     "LossSum",
     "Max",
+    "PeakVoltage",
+    "Rate",
     "Readout",
     "RelativeMSE",
     "Sampled",

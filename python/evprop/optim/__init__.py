@@ -7,7 +7,7 @@ schedules.py.
 
 from .maps import Log, Map, Sigmoid
 from .optimisers import GROUP_KEYS, SGD, Adam, AdamW, Optimiser
-from .schedules import Constant, CosineDecay, ExponentialDecay, Schedule, StepDecay
+from .schedules import Constant, CosineDecay, EaseIn, ExponentialDecay, Schedule, StepDecay
 
 __all__ = [
     "GROUP_KEYS",
@@ -16,6 +16,7 @@ __all__ = [
     "AdamW",
     "Constant",
     "CosineDecay",
+    "EaseIn",
     "ExponentialDecay",
     "Log",
     "Map",

@@ -103,8 +103,9 @@ class Optimiser(ABC):
         """Bind the optimiser to the parameters that ``net`` trains, and make a fresh state.
 
         The state is a plain dict: ``step`` and ``epoch`` (finished so far; the training loop counts epochs),
-            ``grad_norm`` (of the last
-        step, before clipping), ``preimages`` (free variables of mapped parameters) and the method's moments.
+        ``scale`` (a factor on every learning rate, 1 unless something like `callbacks.ReduceOnPlateau` changes it),
+        ``grad_norm`` (of the last step, before clipping), ``preimages`` (free variables of mapped parameters) and the
+        method's moments.
         """
         trainable = tuple(net.trainable)
         missing = [name for name in trainable if name not in params]
@@ -124,7 +125,13 @@ class Optimiser(ABC):
                 for s, slot in zip(settings, flat.slots, strict=True)
             ]
         )
-        state: State = {"step": 0, "epoch": 0, "grad_norm": 0.0, "preimages": flat.preimages(params)}
+        state: State = {
+            "step": 0,
+            "epoch": 0,
+            "scale": 1.0,
+            "grad_norm": 0.0,
+            "preimages": flat.preimages(params),
+        }
         state.update({name: np.zeros(flat.size, flat.dtype) for name in self._moments()})
         return state
 
@@ -185,7 +192,7 @@ class Optimiser(ABC):
     def _factors(self, state: State) -> list[float]:
         # The schedule sees the number of finished steps, so the first step has the full rate.
         step, epoch = max(state["step"] - 1, 0), state["epoch"]
-        return [s["lr"] * s["schedule"](step, epoch) for s in self._settings]
+        return [state["scale"] * s["lr"] * s["schedule"](step, epoch) for s in self._settings]
 
     def _rate(self, flat: Flat, state: State) -> float | Array:
         factors = tuple(self._factors(state))

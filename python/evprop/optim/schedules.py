@@ -3,6 +3,7 @@
     StepDecay         factor^floor(x / every)        DelGrad, fast & deep: 0.95 every 20 epochs
     ExponentialDecay  factor^max(x - start, 0)       Wunderlich & Pehle 2021: 0.95 every epoch, start 1
     CosineDecay       final + (1 - final) (1 + cos(pi min(x / over, 1))) / 2   Loshchilov & Hutter 2017
+    EaseIn            min(start growth^x, 1), times another schedule   Nowotny et al. 2025: 1e-3 and 1.05 each step
 
 x is the number of finished epochs (``per="epoch"``, the default) or of finished optimiser steps
 (``per="step"``).
@@ -88,6 +89,29 @@ class CosineDecay:
         """The factor now."""
         x = min((epoch if self.per == "epoch" else step) / self.over, 1.0)
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * x))
+
+
+@dataclass(frozen=True)
+class EaseIn:
+    """min(start growth^x, 1), times the factor of the schedule ``then``."""
+
+    start: float
+    growth: float
+    then: Schedule = Constant()
+    per: Per = "step"
+
+    def __post_init__(self) -> None:
+        _check_per(self.per)
+        if not (0.0 < self.start <= 1.0 and 1.0 < self.growth < math.inf):
+            raise ConfigError(
+                f"EaseIn: start is {self.start!r} and growth {self.growth!r}; they must lie in (0, 1] and above 1."
+            )
+
+    def __call__(self, step: int, epoch: int) -> float:
+        """The factor now."""
+        x = step if self.per == "step" else epoch
+        done = math.log(self.start) + x * math.log(self.growth) >= 0.0  # the power itself would overflow
+        return (1.0 if done else self.start * self.growth**x) * self.then(step, epoch)
 
 
 def _check_per(per: str) -> None:

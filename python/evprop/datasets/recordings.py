@@ -1,0 +1,75 @@
+"""Training, validation and test set of recordings, from a folder of HDF5 files (``[data] kind = "recordings"``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import DatasetError
+from .base import Dataset
+from .hdf5 import read_hdf5
+from .splits import split_groups, split_share
+
+
+def recordings(
+    folder: str | os.PathLike[str],
+    *,
+    train: str,
+    test: str,
+    validation: str | Mapping[str, Any],
+    n_units: int = 700,
+    cache: str | None = None,
+) -> dict[str, Dataset]:
+    """{"train", "validation", "test"} of recordings in the layout of SHD and SSC (`read_hdf5`).
+
+    Args:
+        folder: where the files are; a relative one is looked for here and below EVPROP_DATA.
+        train, test: their names.
+        validation: the name of a file, or which samples of the training file are held out for it: {"speaker": [3, 7]}
+            or any other group (`split_groups`), or {"share": 0.1, "seed": 0} of each class (`split_share`).
+        n_units, cache: see `read_hdf5`.
+    """
+    place = _find(Path(folder))
+    found = {
+        name: read_hdf5(place / file, n_units=n_units, cache=cache)
+        for name, file in (("train", train), ("test", test))
+    }
+    if isinstance(validation, str):
+        found["validation"] = read_hdf5(place / validation, n_units=n_units, cache=cache)
+    else:
+        found["train"], found["validation"] = _hold_out(found["train"], validation)
+    whole = found["train"]
+    for name, part in found.items():
+        if part.class_names != whole.class_names or part.n_classes != whole.n_classes:
+            raise DatasetError(
+                f"the {name} set has {part.n_classes} classes {list(part.class_names)[:4]}..., the training set "
+                f"{whole.n_classes} {list(whole.class_names)[:4]}...; the files do not belong together."
+            )
+    return found
+
+
+def _hold_out(data: Dataset, how: Mapping[str, Any]) -> tuple[Dataset, Dataset]:
+    if set(how) == {"share", "seed"}:
+        return split_share(data, how["share"], how["seed"])
+    if len(how) == 1:
+        ((group, members),) = how.items()
+        if isinstance(members, list | tuple) and all(isinstance(m, int) for m in members):
+            return split_groups(data, group, members)
+    raise DatasetError(
+        f"validation is {dict(how)!r}; give the name of a file, {{share = 0.1, seed = 0}}, or one group and "
+        "its members, such as {speaker = [3, 7]}."
+    )
+
+
+def _find(folder: Path) -> Path:
+    root = os.environ.get("EVPROP_DATA", "")
+    places = [folder] if folder.is_absolute() or not root else [folder, Path(root) / folder]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise DatasetError(
+        f"no folder {' or '.join(str(p) for p in places)}; set data.folder, or EVPROP_DATA to the "
+        f"folder that {folder} is in."
+    )
