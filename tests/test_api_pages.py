@@ -24,6 +24,7 @@ MODULES = (
     *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.testing", "evprop.errors"),
 )
+MODULES += ("evprop.hardware",)
 ENTRY = re.compile(r"^### (\w+)\n+(?:```text\n(.*?)\n```)?", re.MULTILINE | re.DOTALL)
 MEMBERS = re.compile(r"^- ((?:`\.[^`]+`(?:, )?)+):", re.MULTILINE)
 

@@ -22,6 +22,7 @@ TOP = (
         "Sparse",
         "Record",
         "Exact",
+        "Loihi2",
         "init",
         "errors",
         "losses",
@@ -40,6 +41,7 @@ MODULES = {
     "augment": "ShiftChannels Blend JitterTimes ScaleTimes DropSpikes DropChannels",
     "datasets": "read_hdf5 recordings",
     "testing": "gradcheck",
+    "hardware": "Loihi2 Loihi2Program quantise",
 }
 
 # name: parameters that must stay, in order where positional
@@ -64,6 +66,7 @@ SIGNATURES = {
     "Dense": "pre post weight delay delay_kind name trainable self_connections",
     "Sparse": "pre post weight delay delay_kind name trainable self_connections",
     "Exact": "dtype",
+    "Loihi2": "dt",
     "losses.FirstSpike": "tau_0 tau_1 alpha",
     "losses.RelativeMSE": "delta",
     "losses.CrossEntropy": "readout",

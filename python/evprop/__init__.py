@@ -26,6 +26,7 @@ __all__ = [
     "GradientHealth",
     "Gradients",
     "Input",
+    "Loihi2",
     "Network",
     "Record",
     "Sparse",
@@ -76,11 +77,17 @@ def _threads_from_environment() -> None:
 _threads_from_environment()
 
 
+# names of a module that is loaded later, which are the package's own too
+_LATER_NAMES = {"Loihi2": "hardware"}
+
+
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
+    if name in _LATER or name in _LATER_NAMES.values():
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
+    if name in _LATER_NAMES:
+        return getattr(__getattr__(_LATER_NAMES[name]), name)
     if name == "__version__":
         from importlib.metadata import version
 
@@ -89,4 +96,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | _LATER | {"__version__"})
+    return sorted(set(globals()) | _LATER | set(_LATER_NAMES) | set(_LATER_NAMES.values()) | {"__version__"})

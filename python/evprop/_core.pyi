@@ -72,6 +72,11 @@ def replay(
     duration: float,
     dtype: str,
 ) -> CoreRecord: ...
+def with_readouts(
+    core: CoreNetwork,
+    record: CoreRecord,
+    readouts: list[tuple[tuple[int, tuple[Any, ...]], _Array, _Floats | None]],
+) -> CoreRecord: ...
 def backward(
     core: CoreNetwork,
     params: list[_Array],

@@ -6,6 +6,7 @@ mod errors;
 mod loihi2;
 mod losses;
 mod network;
+mod observed;
 mod simulate;
 mod spikes;
 
@@ -21,6 +22,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(simulate::simulate, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::replay, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::trace, m)?)?;
+    m.add_function(wrap_pyfunction!(observed::with_readouts, m)?)?;
     m.add_function(wrap_pyfunction!(adjoint::backward, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_first_spike, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_relative_mse, m)?)?;

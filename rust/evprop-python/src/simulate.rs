@@ -117,7 +117,11 @@ fn readout_at<'r, T: Scalar>(
     }
 }
 
-fn request(network: &evprop::network::Network, pop: usize, spec: &Bound<'_, PyAny>) -> PyResult<ReadoutRequest> {
+pub(crate) fn request(
+    network: &evprop::network::Network,
+    pop: usize,
+    spec: &Bound<'_, PyAny>,
+) -> PyResult<ReadoutRequest> {
     let py = spec.py();
     let kind: String = spec.get_item(0)?.extract()?;
     let readout = match kind.as_str() {

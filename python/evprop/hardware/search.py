@@ -1,0 +1,186 @@
+"""A search for the scales that cost least, measured on samples: the loss, or the distance of spike trains.
+
+Population by population, twice over, each with the others as they stand:
+
+    clipping    the share of its weights that keep their size; the larger ones are clipped and the others get finer
+                steps
+    gain        a factor on all its weights, near 1: what makes up for spikes seen late and for the rounding of u and v
+
+A candidate is kept if it is better than what there was. The start is the better of the two rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import HardwareError
+from ..losses import Loss
+from ..network import Network
+from ..parameters import Array
+from ..record import Record, SpikesGiven
+from ..simulators import Exact
+from .agreement import spike_distance
+from .quantise import gather
+from .registers import Cell
+from .scales import RULES, Floats, Levels, fit
+from .simulator import Loihi2
+
+SHARES = (1.0, 0.999, 0.99, 0.97, 0.9)
+GAINS = (0.98, 0.99, 0.995, 1.0, 1.005, 1.01, 1.02)
+ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class ScaleSearch:
+    """What `search_scales` found.
+
+    Attributes:
+        simulator: the one given, with the scales found.
+        scales: for ``scale=`` of `Loihi2` and `quantise`.
+        error: of these scales; ``start``: {rule: error} of the rules.
+        tried: how many candidates were run.
+    """
+
+    simulator: Loihi2
+    scales: dict[str, float]
+    error: float
+    start: dict[str, float]
+    tried: int
+
+
+def search_scales(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven,
+    simulator: Loihi2,
+    *,
+    duration: float,
+    loss: Loss | None = None,
+    targets: Any = None,
+    within: float | None = None,
+    shares: Sequence[float] = SHARES,
+    gains: Sequence[float] = GAINS,
+    rounds: int = ROUNDS,
+) -> ScaleSearch:
+    """Scales that minimise an error over samples; these should be none of the test set.
+
+    Args:
+        spikes: the samples; a few hundred do.
+        simulator: its ``scale`` is what is searched for.
+        duration: ms.
+        loss, targets: minimise the mean loss; without them the distance of the spike trains of all LIF populations
+            from those of `Exact` (see `spike_distance`), with the time ``within`` (ms).
+        shares, gains: the candidates; ``rounds``: how often over all populations.
+    """
+    if (loss is None) == (within is None) or (loss is None) != (targets is None):
+        raise HardwareError(
+            "give loss=... and targets=... to minimise a loss, or within=... (ms) to minimise the distance of spikes."
+        )
+    error = _error_of(net, params, spikes, simulator, duration, loss, targets, within)
+    run = _Search(net, params, spikes, simulator, duration, error, loss)
+    best = min(RULES, key=run.of_rule)
+    run.accept(run.of_rule(best), dict(replace(simulator, scale=best).quantise(net, params).scales))
+    for _ in range(rounds):
+        for name, population in net.populations.items():
+            if population.kind != "input":
+                run.improve(name, shares, gains)
+    return ScaleSearch(replace(simulator, scale=run.scales), run.scales, run.error, run.rules, run.tried)
+
+
+Error = Callable[[Record], float]
+
+
+def _error_of(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven,
+    simulator: Loihi2,
+    duration: float,
+    loss: Loss | None,
+    targets: Any,
+    within: float | None,
+) -> Error:
+    if loss is not None:
+        return lambda record: float(np.mean(loss.evaluate(record, targets).values))
+    wanted = Exact(dtype=simulator.dtype).simulate(net, params, spikes, duration=duration).spikes
+    names = [name for name, p in net.populations.items() if p.kind == "lif"]
+    time = float(within or 0.0)
+
+    def distance(record: Record) -> float:
+        total = [spike_distance(wanted[name], record.spikes[name], within=time) for name in names]
+        return float(np.mean(total))
+
+    return distance
+
+
+@dataclass
+class _Search:
+    net: Network
+    params: Mapping[str, Array]
+    spikes: SpikesGiven
+    simulator: Loihi2
+    duration: float
+    measure: Error
+    loss: Loss | None
+    error: float = np.inf
+    scales: dict[str, float] = field(default_factory=dict)
+    rules: dict[str, float] = field(default_factory=dict)
+    tried: int = 0
+
+    def of_rule(self, rule: str) -> float:
+        if rule not in self.rules:
+            self.rules[rule] = self.run(rule)
+        return self.rules[rule]
+
+    def run(self, scale: str | Mapping[str, float]) -> float:
+        """The error; infinite where the chip cannot hold it."""
+        self.tried += 1
+        readouts = None if self.loss is None else self.loss.readouts(self.net)
+        try:
+            record = replace(self.simulator, scale=scale).simulate(
+                self.net, self.params, self.spikes, duration=self.duration, readouts=readouts
+            )
+        except HardwareError:
+            if isinstance(scale, str):
+                raise
+            return np.inf
+        return self.measure(record)
+
+    def accept(self, error: float, scales: dict[str, float]) -> None:
+        if error < self.error:
+            self.error, self.scales = error, scales
+
+    def improve(self, name: str, shares: Sequence[float], gains: Sequence[float]) -> None:
+        """Clipping, then gain, of one population."""
+        for share in shares:
+            changed = self.scales | self.clipped(name, share)
+            self.accept(self.run(changed), changed)
+        before = dict(self.scales)
+        incoming = [p.name for p in self.net.projections if p.post == name]
+        for gain in gains:
+            if gain != 1.0:
+                changed = before | {p: before[p] * gain for p in incoming}
+                self.accept(self.run(changed), changed)
+
+    def clipped(self, name: str, share: float) -> dict[str, float]:
+        """Scales of a population at which a share of each projection's weights is not clipped."""
+        step = self.simulator.step
+        wide: dict[str, Floats] = {key: np.asarray(a, np.float64) for key, a in self.params.items()}
+        cell = Cell.of(name, self.net.populations[name], wide, step)
+        incoming = [p for p in self.net.projections if p.post == name]
+        weights, above, below = gather(incoming, cell, wide)
+        every = np.concatenate([w.ravel() for w in weights])
+        chosen = fit(Levels.of(every, step.bits), _cut(every, share), cell.room(wide, above, below))
+        return {name: chosen.scale} | {p.name: chosen.factor for p in incoming}
+
+
+def _cut(weights: Floats, share: float) -> Floats:
+    present = np.abs(weights[weights != 0.0])
+    if not present.size:
+        return weights
+    most = float(np.quantile(present, share))
+    return np.clip(weights, -most, most)
