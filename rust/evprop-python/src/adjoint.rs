@@ -1,6 +1,6 @@
 //! `backward`: cotangents in, gradients out.
 use evprop::adjoint::{Request, backward as core_backward};
-use evprop::math::Simd;
+use evprop::math::{Lines, Simd};
 use evprop::network::Params;
 use evprop::record::Record;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
@@ -99,12 +99,12 @@ fn run<'py, T: Scalar>(
     health.set_item("min_vdot", gradients.min_vdot)?;
     health.set_item("dropped", gradients.dropped)?;
     health.set_item("floored", gradients.floored)?;
-    let array = |(k, slot): (usize, Vec<T>)| {
+    let array = |(k, slot): (usize, Lines<T>)| {
         if !asked.wrt[k] {
             return Ok(None);
         }
         let shape = network.layout()[k].shape.clone();
-        Ok(Some(slot.into_pyarray(py).reshape(shape)?.into_any()))
+        Ok(Some(slot.into_vec().into_pyarray(py).reshape(shape)?.into_any()))
     };
     let slots = gradients.slots.into_iter().enumerate().map(array).collect::<PyResult<Vec<_>>>()?;
     let times = asked.input_times.then(|| times.into_iter().map(|t| t.into_pyarray(py)).collect());

@@ -1,5 +1,5 @@
 //! Where gradients are gathered: laid out like the parameters.
-use crate::math::Real;
+use crate::math::{Lines, Real};
 use crate::network::{Kind, Network};
 use crate::projection::{Connectivity, DelayKind};
 
@@ -7,7 +7,7 @@ use crate::projection::{Connectivity, DelayKind};
 #[derive(Debug, Clone)]
 pub struct Gradients<T> {
     /// By parameter slot; empty where not asked for.
-    pub slots: Vec<Vec<T>>,
+    pub slots: Vec<Lines<T>>,
     /// Smallest `Vdot-` of the spikes gone through, before any floor, in voltage per ms.
     pub min_vdot: f64,
     /// (sample, neuron) pairs whose weight gradient was dropped by `max_dw_norm`.
@@ -20,7 +20,7 @@ impl<T: Real> Gradients<T> {
     /// Zeros for the slots in `wrt`.
     pub fn zeros(network: &Network, wrt: &[bool]) -> Self {
         let size = |k: usize| network.layout()[k].shape.iter().product();
-        let slots = wrt.iter().enumerate().map(|(k, &on)| vec![T::ZERO; if on { size(k) } else { 0 }]).collect();
+        let slots = wrt.iter().enumerate().map(|(k, &on)| Lines::new(T::ZERO, if on { size(k) } else { 0 })).collect();
         Self { slots, min_vdot: f64::INFINITY, dropped: 0, floored: 0 }
     }
 
@@ -45,7 +45,7 @@ impl<T: Real> Gradients<T> {
     /// Adds another chunk, element by element.
     pub fn fold(&mut self, other: &Self) {
         for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
-            for (a, &b) in mine.iter_mut().zip(theirs) {
+            for (a, &b) in mine.iter_mut().zip(theirs.iter()) {
                 *a += b;
             }
         }
@@ -58,7 +58,7 @@ impl<T: Real> Gradients<T> {
     pub fn finish(&mut self, network: &Network, scale: f64) {
         let scale = T::of(scale);
         for slot in &mut self.slots {
-            for x in slot {
+            for x in slot.iter_mut() {
                 *x *= scale;
             }
         }

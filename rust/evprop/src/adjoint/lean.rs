@@ -15,7 +15,7 @@ use super::Request;
 use super::constants::Wanted;
 use super::gradients::Gradients;
 use super::sweep::Shared;
-use crate::math::Real;
+use crate::math::{Lines, Real};
 use crate::network::{Component, Kind, Network};
 use crate::neuron::Constants;
 use crate::neuron::constants::{LANES, Neuron};
@@ -311,8 +311,8 @@ impl<T: Real> Lean<T> {
         let Arrivals { time, index, before, .. } = &arrivals[k];
         let synapses = shared.params.synapses(shared.network, inlet.projection);
         pairs.make_room();
-        let mut none = Vec::new();
-        let mut nothing = Vec::new();
+        let mut none = Lines::default();
+        let mut nothing = Lines::default();
         let [weight_slot, delay_slot] = match weights {
             Some(weights) => [
                 inlet.weight.map_or(&mut none, |slot| &mut weights.slots[slot]),

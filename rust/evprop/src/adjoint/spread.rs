@@ -6,29 +6,37 @@
 //! ```
 //!
 //! over what is left of the window, where `E_m = E_s + kappa (tau_mem/tau_syn - 1)`.
-use crate::math::{Real, Ticks};
+use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::series::{Series, Whole, propagators};
 use crate::projection::{Row, RowDelay};
-use crate::record::inlets::{BLOCK, RowBlock};
+use crate::record::inlets::{BLOCK, RowBlock, Rows};
 use crate::vectorised;
 
 /// Blocks that are worked on at a time, one step for all of them after the other.
 const TOGETHER: usize = 8;
 
-/// lambda_v and lambda_i of all lanes at the ends of windows: by (window of the ring, lane); NaN where a node lies in the
-/// window.
+/// lambda_v and lambda_i of all lanes at the ends of windows: by (block of lanes, window of the ring, lane); NaN where a
+/// node lies in the window.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a, T> {
     /// The table.
     pub items: &'a [[T; 2]],
-    /// Lanes of a window.
-    pub lanes: usize,
     /// First lane of the receiving population.
     pub first_lane: usize,
     /// Windows of the ring.
     pub windows: usize,
+}
+
+impl<T> View<'_, T> {
+    /// What the table knows of a block of the population.
+    #[inline(always)]
+    fn block(&self, first: usize) -> &[[T; 2]] {
+        let size = self.windows * BLOCK;
+        let at = (self.first_lane + first) / BLOCK * size;
+        &self.items[at..at + size]
+    }
 }
 
 /// The receiving population.
@@ -58,13 +66,41 @@ impl<T: Real> Target<T> {
     }
 }
 
-/// Gradients of a row, where they are wanted (empty: not).
+/// Gradients of a projection, where they are wanted (empty: not).
 #[derive(Debug)]
-pub struct Into<'a, T> {
+pub struct Gathered<'a, T> {
     /// Of the weights.
     pub weight: &'a mut [T],
-    /// Of the delays.
+    /// Of the delays of synapses or of targets.
     pub delay: &'a mut [T],
+    /// Each sender has delays of its own.
+    pub by_sender: bool,
+}
+
+impl<T: Real> Gathered<'_, T> {
+    /// Where the delays of a row that begins with synapse `start` begin.
+    #[inline(always)]
+    fn delays_at(&self, start: usize) -> usize {
+        if self.by_sender { start } else { 0 }
+    }
+
+    /// Adds to the gradients of synapse `k` of the row that begins with synapse `row`.
+    pub fn add(&mut self, row: usize, k: usize, weight: T, delay: T) {
+        let delays = self.delays_at(row);
+        if let Some(g) = self.weight.get_mut(row + k) {
+            *g += weight;
+        }
+        if let Some(g) = self.delay.get_mut(delays + k) {
+            *g += delay;
+        }
+    }
+
+    /// Asks for the gradients of a block ahead of use.
+    #[inline(always)]
+    fn fetch(&self, synapse: usize) {
+        prefetch(self.weight, synapse);
+        prefetch(self.delay, self.delays_at(synapse));
+    }
 }
 
 /// A vector on a cache line of its own.
@@ -77,14 +113,24 @@ struct Aligned<T>([T; BLOCK]);
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 pub struct Looks<T> {
-    /// Place in the table, but for the lane.
+    /// Place in the table of the block.
     at: [[u32; BLOCK]; TOGETHER],
     /// What is left of the window.
     left: [[T; BLOCK]; TOGETHER],
     found: [[[T; 2]; BLOCK]; TOGETHER],
-    sums: [T; BLOCK],
-    /// Synapses of the row whose targets have a node near.
-    pub near: Vec<u32>,
+    /// By spike: sums of `dL/ds` of its arrivals.
+    sums: Vec<[T; BLOCK]>,
+    /// Synapses whose targets have a node near.
+    pub near: Vec<Near>,
+}
+
+/// An arrival that the table can't answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Near {
+    /// Which of the spikes in question.
+    pub spike: usize,
+    /// Place in its row.
+    pub synapse: usize,
 }
 
 impl<T: Real> Default for Looks<T> {
@@ -94,10 +140,40 @@ impl<T: Real> Default for Looks<T> {
             at: [[0; BLOCK]; TOGETHER],
             left: [zero; TOGETHER],
             found: [[[T::ZERO; 2]; BLOCK]; TOGETHER],
-            sums: zero,
+            sums: Vec::new(),
             near: Vec::new(),
         }
     }
+}
+
+impl<T: Real> Looks<T> {
+    fn reset(&mut self, spikes: usize) {
+        self.near.clear();
+        self.sums.clear();
+        self.sums.resize(spikes, [T::ZERO; BLOCK]);
+    }
+
+    /// `dL/dt` of a spike, as far as the table knows.
+    pub fn total(&self, spike: usize) -> T {
+        let mut sums = self.sums[spike];
+        let mut width = BLOCK;
+        while width > 1 {
+            width /= 2;
+            for k in 0..width {
+                sums[k] += sums[k + width];
+            }
+        }
+        sums[0]
+    }
+}
+
+/// Delays of a row, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub enum RowTicks<'a, T: Real> {
+    /// With the weights, block by block.
+    Dense(&'a [RowBlock<T>]),
+    /// Synapse by synapse.
+    Sparse(RowDelay<'a, T::Ticks>),
 }
 
 /// A spike's row.
@@ -105,12 +181,36 @@ impl<T: Real> Default for Looks<T> {
 pub struct Arrivals<'a, T: Real> {
     /// Weights and targets.
     pub row: Row<'a, T>,
-    /// Delays in ticks.
-    pub delay: RowDelay<'a, T::Ticks>,
-    /// Both, block by block, where the row is dense.
-    pub blocks: &'a [RowBlock<T>],
+    /// Delays.
+    pub delay: RowTicks<'a, T>,
     /// From the ring's seam to the spike.
     pub since: T::Ticks,
+}
+
+/// Spikes from one population, for dense rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Spikes<'a, T: Real> {
+    /// Senders.
+    pub units: &'a [u32],
+    /// From the ring's seam to each of them.
+    pub since: &'a [T::Ticks],
+    /// Their synapses.
+    pub rows: &'a Rows<T>,
+    /// How many targets there are.
+    pub n_post: usize,
+}
+
+/// A block of synapses of one row.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Which of the spikes.
+    spike: usize,
+    /// First synapse of the row, in the projection.
+    row: usize,
+    /// First synapse of the block, in the row.
+    first: usize,
+    /// How many they are.
+    n: usize,
 }
 
 impl<T: Real> Looks<T> {
@@ -120,28 +220,34 @@ impl<T: Real> Looks<T> {
         let windows = T::Ticks::window(view.windows).whole();
         let (at, left) = (&mut self.at[b], &mut self.left[b]);
         let scale = T::of(1.0 / (1u64 << T::Ticks::FRACTION) as f64);
-        let lanes = view.lanes as u32;
         for k in 0..BLOCK {
             let s = since.plus(delay[k]);
             let ahead = s.whole();
             // Where `ahead` does not reach round the ring, the difference is a huge number.
-            at[k] = ahead.min(ahead.minus(windows)).u32() * lanes;
+            at[k] = ahead.min(ahead.minus(windows)).u32() * BLOCK as u32;
             left[k] = T::of_ticks(s.left()) * scale;
+        }
+    }
+
+    /// Looks a block up.
+    #[inline(always)]
+    fn find(&mut self, b: usize, items: &[[T; 2]]) {
+        let (at, found) = (&self.at[b], &mut self.found[b]);
+        for k in 0..BLOCK {
+            found[k] = items[at[k] as usize + k];
         }
     }
 
     /// Adds a block up; its arrivals without an answer are left for later.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     fn gather(
         &mut self,
         b: usize,
         terms: &[[T; BLOCK]],
         [inv_mem, inv_syn, ratio]: &[[T; BLOCK]; 3],
         weight: &[T; BLOCK],
-        into: &mut Into<'_, T>,
-        first: usize,
-        n: usize,
+        gathered: &mut Gathered<'_, T>,
+        Place { spike, row, first, n }: Place,
     ) {
         let (kappa, decay) = propagators(terms, &self.left[b]);
         let (mut v, mut i) = (Aligned([T::ZERO; BLOCK]), Aligned([T::ZERO; BLOCK]));
@@ -160,73 +266,111 @@ impl<T: Real> Looks<T> {
             felt.0[k] = if there { lambda_i } else { T::ZERO };
             timed.0[k] = if there { slope } else { T::ZERO };
         }
-        for (sum, more) in self.sums.iter_mut().zip(&timed.0) {
-            *sum += *more;
-        }
+        add(&mut self.sums[spike], &timed.0);
         if lost.iter().any(|&k| k > T::ZERO) {
-            self.near.extend((0..n).filter(|&k| v.0[k].is_nan()).map(|k| (first + k) as u32));
+            self.near.extend((0..n).filter(|&k| v.0[k].is_nan()).map(|k| Near { spike, synapse: first + k }));
         }
-        for (all, more) in [(&mut into.weight, &felt.0), (&mut into.delay, &timed.0)] {
+        let delays = gathered.delays_at(row);
+        for (all, more, row) in [(&mut gathered.weight, &felt.0, row), (&mut gathered.delay, &timed.0, delays)] {
             if all.is_empty() {
                 continue;
             }
-            if let Some(all) = all[first..].first_chunk_mut::<BLOCK>().filter(|_| n == BLOCK) {
-                for k in 0..BLOCK {
-                    all[k] += more[k];
+            add(&mut all[row + first..][..n], more);
+        }
+    }
+}
+
+/// Adds a block, or the beginning of one.
+#[inline(always)]
+fn add<T: Real>(all: &mut [T], more: &[T; BLOCK]) {
+    if let Some(all) = all.first_chunk_mut::<BLOCK>() {
+        // Copied out and in, or the compiler does not see that the two lie apart.
+        let mut sum = *all;
+        for k in 0..BLOCK {
+            sum[k] += more[k];
+        }
+        *all = sum;
+    } else {
+        for (sum, more) in all.iter_mut().zip(more) {
+            *sum += *more;
+        }
+    }
+}
+
+vectorised! {
+    /// A row of arrivals; `looks` then knows the sum of `dL/ds`, and the synapses that the table can't answer.
+    pub fn spread_row<T>(
+        target: &Target<T>,
+        arrivals: &Arrivals<'_, T>,
+        view: View<'_, T>,
+        gathered: &mut Gathered<'_, T>,
+        looks: &mut Looks<T>,
+    ) {
+        looks.reset(1);
+        let n = arrivals.row.weight.len();
+        let blocks = match arrivals.delay {
+            RowTicks::Dense(blocks) => blocks,
+            RowTicks::Sparse(delay) => {
+                for first in (0..n).step_by(BLOCK) {
+                    sparse_block(target, arrivals, delay, &view, gathered, looks, first);
                 }
-            } else {
-                for k in 0..n {
-                    all[first + k] += more[k];
-                }
+                return;
+            }
+        };
+        for (start, blocks) in blocks.chunks(TOGETHER).enumerate() {
+            let start = start * TOGETHER * BLOCK;
+            for (b, block) in blocks.iter().enumerate() {
+                prefetch(&block.weight, 0);
+                gathered.fetch(arrivals.row.start + start + b * BLOCK);
+                looks.place(b, arrivals.since, &block.delay, &view);
+            }
+            for b in 0..blocks.len() {
+                looks.find(b, view.block(start + b * BLOCK));
+            }
+            for (b, block) in blocks.iter().enumerate() {
+                let first = start + b * BLOCK;
+                let (terms, constants) = (target.series.block(first), &target.constants[first / BLOCK]);
+                let place = Place { spike: 0, row: arrivals.row.start, first, n: BLOCK.min(n - first) };
+                looks.gather(b, terms, constants, &block.weight, gathered, place);
             }
         }
     }
 }
 
 vectorised! {
-    /// A row of arrivals; `looks.near` receives the synapses that the table can't answer. Returns the sum of `dL/ds`.
-    pub fn spread_row<T>(
+    /// The same for spikes that need not be taken one by one: a block of targets after the other, because what the table
+    /// knows of one block stays in the cache next to the processor.
+    pub fn spread_blocks<T>(
         target: &Target<T>,
-        arrivals: &Arrivals<'_, T>,
+        spikes: Spikes<'_, T>,
         view: View<'_, T>,
-        into: &mut Into<'_, T>,
+        gathered: &mut Gathered<'_, T>,
         looks: &mut Looks<T>,
-    ) -> T {
-        looks.near.clear();
-        looks.sums = [T::ZERO; BLOCK];
-        let n = arrivals.row.weight.len();
-        for (start, blocks) in arrivals.blocks.chunks(TOGETHER).enumerate() {
-            let start = start * TOGETHER * BLOCK;
-            for (b, block) in blocks.iter().enumerate() {
-                looks.place(b, arrivals.since, &block.delay, &view);
-            }
-            for b in 0..blocks.len() {
-                // Lanes are padded to whole blocks.
-                let items = &view.items[view.first_lane + start + b * BLOCK..];
-                let (at, found) = (&looks.at[b], &mut looks.found[b]);
-                for k in 0..BLOCK {
-                    found[k] = items[at[k] as usize + k];
+    ) {
+        let Spikes { rows, n_post, .. } = spikes;
+        looks.reset(spikes.units.len());
+        for first in (0..n_post).step_by(BLOCK) {
+            let (wide, n) = (first / BLOCK, BLOCK.min(n_post - first));
+            let (terms, constants) = (target.series.block(first), &target.constants[wide]);
+            let items = view.block(first);
+            for (start, units) in spikes.units.chunks(TOGETHER).enumerate() {
+                let start = start * TOGETHER;
+                for &unit in spikes.units[start..].iter().skip(TOGETHER).take(TOGETHER) {
+                    rows.fetch(unit as usize, wide);
+                    gathered.fetch(unit as usize * n_post + first);
+                }
+                for (b, (&unit, &since)) in units.iter().zip(&spikes.since[start..]).enumerate() {
+                    looks.place(b, since, &rows.of(unit as usize)[wide].delay, &view);
+                }
+                for b in 0..units.len() {
+                    looks.find(b, items);
+                }
+                for (b, &unit) in units.iter().enumerate() {
+                    let place = Place { spike: start + b, row: unit as usize * n_post, first, n };
+                    looks.gather(b, terms, constants, &rows.of(unit as usize)[wide].weight, gathered, place);
                 }
             }
-            for (b, block) in blocks.iter().enumerate() {
-                let first = start + b * BLOCK;
-                let (terms, constants) = (target.series.block(first), &target.constants[first / BLOCK]);
-                looks.gather(b, terms, constants, &block.weight, into, first, BLOCK.min(n - first));
-            }
         }
-        if arrivals.blocks.is_empty() {
-            for first in (0..n).step_by(BLOCK) {
-                sparse_block(target, arrivals, &view, into, looks, first);
-            }
-        }
-        let mut width = BLOCK;
-        while width > 1 {
-            width /= 2;
-            for k in 0..width {
-                looks.sums[k] += looks.sums[k + width];
-            }
-        }
-        looks.sums[0]
     }
 }
 
@@ -234,8 +378,9 @@ vectorised! {
 fn sparse_block<T: Real>(
     target: &Target<T>,
     arrivals: &Arrivals<'_, T>,
+    ticks: RowDelay<'_, T::Ticks>,
     view: &View<'_, T>,
-    into: &mut Into<'_, T>,
+    gathered: &mut Gathered<'_, T>,
     looks: &mut Looks<T>,
     first: usize,
 ) {
@@ -243,14 +388,14 @@ fn sparse_block<T: Real>(
     let own = BLOCK.min(row.weight.len() - first);
     let (mut delay, mut weight, mut lane) = ([T::Ticks::default(); BLOCK], [T::ZERO; BLOCK], [0; BLOCK]);
     for k in 0..own {
-        delay[k] = row.along(arrivals.delay, first + k);
+        delay[k] = row.along(ticks, first + k);
         weight[k] = row.weight[first + k];
         lane[k] = row.target(first + k);
     }
     looks.place(0, arrivals.since, &delay, view);
     looks.found[0] = [[T::ZERO; 2]; BLOCK];
     for (k, lane) in lane.iter().enumerate().take(own) {
-        looks.found[0][k] = view.items[looks.at[0][k] as usize + view.first_lane + lane];
+        looks.found[0][k] = view.block(*lane)[looks.at[0][k] as usize + lane % BLOCK];
     }
     let mut constants = [[T::ZERO; BLOCK]; 3];
     for (n, own) in constants.iter_mut().enumerate() {
@@ -258,5 +403,6 @@ fn sparse_block<T: Real>(
             own[k] = target.constants[lane[k] / BLOCK][n][lane[k] % BLOCK];
         }
     }
-    looks.gather(0, &target.series.of(&lane), &constants, &weight, into, first, own);
+    let place = Place { spike: 0, row: row.start, first, n: own };
+    looks.gather(0, &target.series.of(&lane), &constants, &weight, gathered, place);
 }

@@ -9,15 +9,16 @@
 //! dL/dw += lambda_i(s)          dL/dd += w (lambda_i(s)/tau_syn - lambda_v(s)/tau_mem)
 //! ```
 //!
-//! Where it has one, the entry is NaN, and the nodes themselves are asked. Spikes of the component, looks of readouts,
-//! releases and spikes from outside are taken together, latest first, so everything after an instant is known when its
-//! turn comes. Memory holds windows over the longest delay, whatever the duration.
+//! Where it has one, the entry is NaN, and the nodes themselves are asked. Spikes of the component, looks of readouts and
+//! releases are taken together, latest first, so everything after an instant is known when its turn comes. Spikes from
+//! outside only read lambda: they are taken some windows at a time. Memory holds windows over the longest delay, whatever
+//! the duration.
 use super::gradients::Gradients;
 use super::nodes::Nodes;
 use super::row::span;
-use super::spread::{Arrivals, Into, Looks, Target, View, spread_row};
+use super::spread::{Arrivals, Gathered, Looks, Near, RowTicks, Spikes, Target, View, spread_blocks, spread_row};
 use super::sweep::{Look, Shared, Sweep};
-use crate::math::{Real, Ticks};
+use crate::math::{Lines, Real, Ticks};
 use crate::network::{Component, Network, Params};
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
@@ -28,6 +29,10 @@ use crate::record::grid::Grid;
 use crate::record::inlets::{BLOCK, Rows, longest};
 use crate::spikes::Train;
 use crate::vectorised;
+use std::ops::Range;
+
+/// Windows for which the spikes from outside are taken at a time.
+const SLAB: usize = 16;
 
 /// lambda at the ends of windows, and what a row needs besides.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +42,7 @@ pub struct Table<T: Real> {
     windows: usize,
     /// The window under way.
     now: usize,
-    /// By (window of the ring, lane): lambda_v and lambda_i; NaN where a node lies in the window.
+    /// By (block of lanes, window of the ring, lane): lambda_v and lambda_i; NaN where a node lies in the window.
     items: Vec<[T; 2]>,
     v: Vec<T>,
     i: Vec<T>,
@@ -46,6 +51,8 @@ pub struct Table<T: Real> {
     /// Lanes with a node so near its start that it counts for the window before, too.
     early: Vec<u32>,
     looks: Looks<T>,
+    /// Instants of spikes, from the ring's seam.
+    since: Vec<T::Ticks>,
     /// Some lambda is not 0.
     felt: bool,
 }
@@ -61,7 +68,7 @@ pub struct Plan<T: Real> {
     lanes: usize,
     /// By population; `None` outside the component.
     targets: Vec<Option<Target<T>>>,
-    /// By projection, where it runs into the component: delays in ticks, and rows with them.
+    /// By projection, where it runs into the component: delays in ticks where rows are sparse, and dense rows with them.
     delay: Vec<Vec<T::Ticks>>,
     rows: Vec<Option<Rows<T>>>,
 }
@@ -86,7 +93,7 @@ impl<T: Real> Plan<T> {
         let longest = incoming.iter().map(|&q| longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
         let grid = Grid::of(component.populations.iter().map(|&p| &constants[p]), duration, longest)?;
         let over = duration + grid.step;
-        let windows = (longest.min(over) / grid.step) as usize + 3;
+        let windows = (longest.min(over) / grid.step) as usize + SLAB + 3;
         let (mut base, mut lanes) = (vec![0; network.populations().len()], 0);
         let mut targets = vec![None; network.populations().len()];
         for &p in &component.populations {
@@ -99,11 +106,33 @@ impl<T: Real> Plan<T> {
         for q in incoming {
             let ticks = |d: &T| grid.ticks::<T>(d.f64().min(over));
             let (synapses, pre) = (params.synapses(network, q), network.projections()[q].pre);
-            delay[q] = synapses.delay.iter().map(ticks).collect();
-            rows[q] = Some(Rows::new(&synapses, network.populations()[pre].size, &delay[q]));
+            let ticks: Vec<_> = synapses.delay.iter().map(ticks).collect();
+            if synapses.connectivity.is_dense() {
+                rows[q] = Some(Rows::new(&synapses, network.populations()[pre].size, &ticks));
+            } else {
+                delay[q] = ticks;
+            }
         }
         Some(Self { grid, windows, base, lanes, targets, delay, rows })
     }
+}
+
+/// Spikes on their way through a projection.
+#[derive(Debug, Clone, Copy)]
+struct Leaving<'a> {
+    q: usize,
+    senders: Train<'a>,
+    /// They set out in this window or later.
+    window: usize,
+}
+
+/// A sending population from outside the component.
+struct Outside {
+    p: usize,
+    /// Those that matter.
+    projections: Vec<usize>,
+    /// How many of its spikes have not been taken.
+    left: usize,
 }
 
 impl<'a, T: Real> Sweep<'a, T> {
@@ -131,18 +160,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         let mut looks = self.sorted_looks(component, trains);
         let inside = |p: usize| component.populations.contains(&p);
         let mut left: Vec<(usize, usize)> = component.populations.iter().map(|&p| (p, trains[p].len())).collect();
-        // Each sending population from outside, with the projections that matter.
-        let mut senders: Vec<(usize, Vec<usize>, usize)> = Vec::new();
-        for &q in component.populations.iter().flat_map(|&p| network.incoming(p)) {
-            let pre = network.projections()[q].pre;
-            if inside(pre) || !self.asked(q) {
-                continue;
-            }
-            match senders.iter_mut().find(|sender| sender.0 == pre) {
-                Some(sender) => sender.1.push(q),
-                None => senders.push((pre, vec![q], trains[pre].len())),
-            }
-        }
+        let mut outside = self.outside(component, trains);
         let internal: Vec<Vec<usize>> = component
             .populations
             .iter()
@@ -154,13 +172,18 @@ impl<'a, T: Real> Sweep<'a, T> {
         loop {
             let last = |p: usize, count: usize| if count > 0 { trains[p].times[count - 1] } else { f64::NEG_INFINITY };
             let spike = latest(left.iter().map(|&(p, count)| last(p, count)));
-            let outside = latest(senders.iter().map(|&(p, _, count)| last(p, count)));
             let look = looks.last().map_or(f64::NEG_INFINITY, |(_, look)| look.time());
-            let time = spike.1.max(outside.1).max(look);
+            let time = spike.1.max(look);
+            while table.now > plan.grid.window(time) {
+                self.close_window(&mut table, plan, component);
+                let from = table.now + 1;
+                if from.is_multiple_of(SLAB) {
+                    self.arrivals_from(from, &mut table, plan, &mut outside, trains, out);
+                }
+            }
             if time == f64::NEG_INFINITY {
                 break;
             }
-            self.close_windows(&mut table, plan, component, time);
             if look == time && look > spike.1 {
                 let Some((p, look)) = looks.pop() else { break };
                 self.look(p, look, out);
@@ -169,12 +192,12 @@ impl<'a, T: Real> Sweep<'a, T> {
                     Look::Release { neuron, .. } => neuron,
                 };
                 table.mark(plan, p, neuron, time);
-            } else if spike.1 == time {
+            } else {
                 let (p, count) = &mut left[spike.0];
                 *count -= 1;
-                let (p, k) = (*p, *count);
+                let (p, k, window) = (*p, *count, table.now);
                 for &q in &internal[spike.0] {
-                    let felt = self.spread(&mut table, plan, q, trains[p], k, out);
+                    let felt = self.spread(&mut table, plan, Leaving { q, senders: trains[p], window }, k, out);
                     self.dt[p][k] += felt.f64();
                 }
                 let i = trains[p].units[k] as usize;
@@ -182,16 +205,9 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let node = self.settle(p, b, k, trains[p], head, out);
                 self.nodes[p].push(i, node);
                 table.mark(plan, p, i, time);
-            } else {
-                let (p, projections, count) = &mut senders[outside.0];
-                *count -= 1;
-                let (p, k) = (*p, *count);
-                for &q in projections.iter() {
-                    let felt = self.spread(&mut table, plan, q, trains[p], k, out);
-                    self.dt[p][k] += felt.f64();
-                }
             }
         }
+        self.arrivals_from(0, &mut table, plan, &mut outside, trains, out);
         for &p in &component.populations {
             for i in 0..self.shared.constants[p].n {
                 let (lambda_v, _) = self.at_head(p, i, 0.0);
@@ -202,104 +218,206 @@ impl<'a, T: Real> Sweep<'a, T> {
         self.table = table;
     }
 
-    /// Moves on to the window of `time`.
-    fn close_windows(&mut self, table: &mut Table<T>, plan: &Plan<T>, component: &Component, time: f64) {
-        let until = plan.grid.window(time);
-        while table.now > until {
-            if table.felt {
-                for &p in &component.populations {
-                    let Some(target) = &plan.targets[p] else { continue };
-                    let own = plan.base[p]..plan.base[p] + target.whole.mem.len();
-                    let (v, i) = (&mut table.v[own.clone()], &mut table.i[own]);
-                    flow(self.shared.simd, &target.whole, v, i);
-                }
-                let start = plan.grid.start(table.now);
-                for &lane in &table.marked {
-                    let at = |p: &&usize| plan.base[**p] <= lane as usize;
-                    let Some(&p) = component.populations.iter().rev().find(at) else { continue };
-                    let (v, i) = self.at_head(p, lane as usize - plan.base[p], start);
-                    (table.v[lane as usize], table.i[lane as usize]) = (v, i);
-                }
+    /// Each sending population from outside, with the projections that matter and the number of spikes.
+    fn outside(&self, component: &Component, trains: &[Train<'a>]) -> Vec<Outside> {
+        let network = self.shared.network;
+        let mut all: Vec<Outside> = Vec::new();
+        for &q in component.populations.iter().flat_map(|&p| network.incoming(p)) {
+            let p = network.projections()[q].pre;
+            if component.populations.contains(&p) || !self.asked(q) {
+                continue;
             }
-            table.marked.clear();
-            table.now -= 1;
-            table.fill();
-            std::mem::swap(&mut table.marked, &mut table.early);
-            for k in 0..table.marked.len() {
-                let at = table.at(table.now) + table.marked[k] as usize;
-                table.items[at] = [T::of(f64::NAN); 2];
+            match all.iter_mut().find(|outside| outside.p == p) {
+                Some(outside) => outside.projections.push(q),
+                None => all.push(Outside { p, projections: vec![q], left: trains[p].len() }),
+            }
+        }
+        all
+    }
+
+    /// Moves on to the window before.
+    fn close_window(&mut self, table: &mut Table<T>, plan: &Plan<T>, component: &Component) {
+        if table.felt {
+            for &p in &component.populations {
+                let Some(target) = &plan.targets[p] else { continue };
+                let own = plan.base[p]..plan.base[p] + target.whole.mem.len();
+                let (v, i) = (&mut table.v[own.clone()], &mut table.i[own]);
+                flow(self.shared.simd, &target.whole, v, i);
+            }
+            let start = plan.grid.start(table.now);
+            for &lane in &table.marked {
+                let at = |p: &&usize| plan.base[**p] <= lane as usize;
+                let Some(&p) = component.populations.iter().rev().find(at) else { continue };
+                let (v, i) = self.at_head(p, lane as usize - plan.base[p], start);
+                (table.v[lane as usize], table.i[lane as usize]) = (v, i);
+            }
+        }
+        table.marked.clear();
+        table.now -= 1;
+        table.fill();
+        std::mem::swap(&mut table.marked, &mut table.early);
+        for k in 0..table.marked.len() {
+            let at = table.at(table.now, table.marked[k] as usize);
+            table.items[at] = [T::of(f64::NAN); 2];
+        }
+    }
+
+    /// All that spikes from outside feel that set out in window `from` or later: every node after them is known.
+    fn arrivals_from(
+        &mut self,
+        from: usize,
+        table: &mut Table<T>,
+        plan: &Plan<T>,
+        outside: &mut [Outside],
+        trains: &[Train<'a>],
+        out: &mut Gradients<T>,
+    ) {
+        for Outside { p, projections, left } in outside {
+            let train = trains[*p];
+            let first = train.times[..*left].partition_point(|&t| plan.grid.window(t) < from);
+            let own = first..*left;
+            *left = first;
+            for &q in projections.iter() {
+                let leaving = Leaving { q, senders: train, window: from };
+                if self.shared.params.synapses(self.shared.network, q).connectivity.is_dense() {
+                    self.spread_outside(table, plan, leaving, own.clone(), out);
+                } else {
+                    for k in own.clone().rev() {
+                        let felt = self.spread(table, plan, leaving, k, out);
+                        self.dt[*p][k] += felt.f64();
+                    }
+                }
             }
         }
     }
 
-    /// All arrivals of spike `k` of the senders through projection `q`; returns what they add to its `dL/dt`.
+    /// All arrivals of spike `k`; returns what they add to its `dL/dt`.
     fn spread(
         &mut self,
         table: &mut Table<T>,
         plan: &Plan<T>,
-        q: usize,
-        senders: Train<'a>,
+        Leaving { q, senders, window }: Leaving<'a>,
         k: usize,
         out: &mut Gradients<T>,
     ) -> T {
-        if !table.felt {
+        let Shared { network, params, simd, .. } = self.shared;
+        let Some(target) = plan.targets[network.projections()[q].post].as_ref().filter(|_| table.felt) else {
             return T::ZERO;
-        }
-        let Shared { network, params, constants, simd, record, .. } = self.shared;
-        let (sender, t) = (senders.units[k], senders.times[k]);
-        let projection = &network.projections()[q];
-        let p = projection.post;
-        let c = &constants[p];
-        let row = params.synapses(network, q).row(sender as usize);
-        let n = row.weight.len();
-        let delay_slot = network.delay_slot(q).filter(|&slot| !out.slots[slot].is_empty());
-        let mut delays = delay_slot.map_or_else(Vec::new, |slot| std::mem::take(&mut out.slots[slot]));
-        let weights = self.own.as_mut().unwrap_or(out);
-        let mut into = Into { weight: &mut weights.slots[network.weight_slot(q)][..], delay: &mut [] };
-        if !into.weight.is_empty() {
-            into.weight = &mut into.weight[row.start..row.start + n];
-        }
-        if projection.delay == DelayKind::Synaptic && !delays.is_empty() {
-            into.delay = &mut delays[row.start..row.start + n];
-        } else if projection.delay == DelayKind::Dendritic {
-            // One a target, and the row is dense.
-            into.delay = &mut delays[..];
-        }
-        let Some(target) = &plan.targets[p] else { return T::ZERO };
-        let since = plan.grid.ticks_from::<T>(t, table.now).minus(T::Ticks::window(table.seam()));
-        let delay = params.synapses(network, q).delays_of(&plan.delay[q], sender as usize);
-        let blocks = match &plan.rows[q] {
-            Some(rows) if row.targets.is_none() => rows.of(sender as usize),
-            _ => &[],
         };
-        let arrivals = Arrivals { row, delay, blocks, since };
-        let Table { items, looks, lanes, windows, .. } = table;
-        let view = View { items, lanes: *lanes, first_lane: plan.base[p], windows: *windows };
-        let mut total = spread_row(simd, target, &arrivals, view, &mut into, looks);
-        // Those with a node near.
-        for &k in &table.looks.near {
-            let k = k as usize;
-            let (s, i) = (t + row.delay_of(k), row.target(k));
+        let mut taken = self.take_gradients(q, out);
+        let sender = senders.units[k] as usize;
+        let synapses = params.synapses(network, q);
+        let row = synapses.row(sender);
+        let delay = match &plan.rows[q] {
+            Some(rows) => RowTicks::Dense(rows.of(sender)),
+            None => RowTicks::Sparse(synapses.delays_of(&plan.delay[q], sender)),
+        };
+        let since = table.since_seam(plan, senders.times[k], window);
+        let (view, looks) = table.view(plan, network.projections()[q].post);
+        let mut into = taken.gathered(synapses.delay_kind);
+        spread_row(simd, target, &Arrivals { row, delay, since }, view, &mut into, looks);
+        let mut total = looks.total(0);
+        self.ask_nodes(&looks.near, q, senders, k, &mut into, |_, slope| total += slope);
+        if synapses.delay_kind == DelayKind::Axonal && !taken.delay.is_empty() {
+            taken.delay[sender] += total;
+        }
+        self.return_gradients(q, taken, out);
+        total
+    }
+
+    /// The same for a range of spikes through dense rows, all together.
+    fn spread_outside(
+        &mut self,
+        table: &mut Table<T>,
+        plan: &Plan<T>,
+        Leaving { q, senders, window }: Leaving<'a>,
+        own: Range<usize>,
+        out: &mut Gradients<T>,
+    ) {
+        let Shared { network, params, simd, .. } = self.shared;
+        let (pre, post) = (network.projections()[q].pre, network.projections()[q].post);
+        let (Some(target), Some(rows), true) = (&plan.targets[post], &plan.rows[q], table.felt) else { return };
+        let mut taken = self.take_gradients(q, out);
+        let synapses = params.synapses(network, q);
+        let mut since = std::mem::take(&mut table.since);
+        since.clear();
+        since.extend(senders.times[own.clone()].iter().map(|&t| table.since_seam(plan, t, window)));
+        let units = &senders.units[own.clone()];
+        let (view, looks) = table.view(plan, post);
+        let mut into = taken.gathered(synapses.delay_kind);
+        let spikes = Spikes { units, since: &since, rows, n_post: synapses.n_post };
+        spread_blocks(simd, target, spikes, view, &mut into, looks);
+        let (dt, axonal) = (&mut vec![0.0; own.len()], synapses.delay_kind == DelayKind::Axonal);
+        self.ask_nodes(&looks.near, q, senders, own.start, &mut into, |k, slope| dt[k] += slope.f64());
+        for (k, &unit) in units.iter().enumerate() {
+            let total = looks.total(k) + T::of(dt[k]);
+            self.dt[pre][own.start + k] += total.f64();
+            if axonal && !taken.delay.is_empty() {
+                taken.delay[unit as usize] += total;
+            }
+        }
+        table.since = since;
+        self.return_gradients(q, taken, out);
+    }
+
+    /// Arrivals with a node near ask the nodes themselves. `first`: the spike that the others are counted from; `add`
+    /// receives a spike, and what it feels besides.
+    fn ask_nodes(
+        &mut self,
+        near: &[Near],
+        q: usize,
+        senders: Train<'a>,
+        first: usize,
+        into: &mut Gathered<'_, T>,
+        mut add: impl FnMut(usize, T),
+    ) {
+        let Shared { network, params, constants, record, .. } = self.shared;
+        let p = network.projections()[q].post;
+        let synapses = params.synapses(network, q);
+        for &Near { spike, synapse: k } in near {
+            let row = synapses.row(senders.units[first + spike] as usize);
+            let (s, i) = (senders.times[first + spike] + row.delay_of(k), row.target(k));
             if s >= record.duration {
                 continue;
             }
-            let (felt, slope) = lambda_at(c.neuron(i), &mut self.nodes[p], i, s);
+            let (felt, slope) = lambda_at(constants[p].neuron(i), &mut self.nodes[p], i, s);
             let slope = row.weight[k] * slope;
-            if let Some(g) = into.weight.get_mut(k) {
-                *g += felt;
-            }
-            if let Some(g) = into.delay.get_mut(k) {
-                *g += slope;
-            }
-            total += slope;
+            into.add(row.start, k, felt, slope);
+            add(spike, slope);
         }
-        if let Some(slot) = delay_slot {
-            if projection.delay == DelayKind::Axonal {
-                delays[sender as usize] += total;
-            }
-            out.slots[slot] = delays;
+    }
+
+    /// Takes the gradients of a projection out of where they are gathered.
+    fn take_gradients(&mut self, q: usize, out: &mut Gradients<T>) -> Taken<T> {
+        let network = self.shared.network;
+        let delay = network.delay_slot(q).map_or_else(Lines::default, |slot| std::mem::take(&mut out.slots[slot]));
+        let weights = self.own.as_mut().unwrap_or(out);
+        Taken { weight: std::mem::take(&mut weights.slots[network.weight_slot(q)]), delay }
+    }
+
+    fn return_gradients(&mut self, q: usize, taken: Taken<T>, out: &mut Gradients<T>) {
+        let network = self.shared.network;
+        if let Some(slot) = network.delay_slot(q) {
+            out.slots[slot] = taken.delay;
         }
-        total
+        self.own.as_mut().unwrap_or(out).slots[network.weight_slot(q)] = taken.weight;
+    }
+}
+
+/// Gradients of one projection; empty where not asked for.
+struct Taken<T> {
+    weight: Lines<T>,
+    delay: Lines<T>,
+}
+
+impl<T: Real> Taken<T> {
+    /// Where a row's arrivals go: the delays of synapses and of targets; those of senders are for the caller.
+    fn gathered(&mut self, kind: DelayKind) -> Gathered<'_, T> {
+        let delay = match kind {
+            DelayKind::Synaptic | DelayKind::Dendritic => &mut self.delay[..],
+            DelayKind::None | DelayKind::Axonal => &mut [],
+        };
+        Gathered { weight: &mut self.weight, delay, by_sender: kind == DelayKind::Synaptic }
     }
 }
 
@@ -323,9 +441,19 @@ impl<T: Real> Table<T> {
         self.now - self.now % self.windows
     }
 
-    /// Where a window lies.
-    fn at(&self, window: usize) -> usize {
-        window % self.windows * self.lanes
+    /// Where a lane's entry of a window lies.
+    fn at(&self, window: usize, lane: usize) -> usize {
+        (lane / BLOCK * self.windows + window % self.windows) * BLOCK + lane % BLOCK
+    }
+
+    /// From the ring's seam to an instant in `window` or later.
+    fn since_seam(&self, plan: &Plan<T>, t: f64, window: usize) -> T::Ticks {
+        plan.grid.ticks_from::<T>(t, window).minus(T::Ticks::window(self.seam()))
+    }
+
+    /// What there is to see of population `p`, and scratch.
+    fn view(&mut self, plan: &Plan<T>, p: usize) -> (View<'_, T>, &mut Looks<T>) {
+        (View { items: &self.items, first_lane: plan.base[p], windows: self.windows }, &mut self.looks)
     }
 
     /// Lambda at the end of the window under way.
@@ -333,9 +461,14 @@ impl<T: Real> Table<T> {
         if !self.felt {
             return;
         }
-        let at = self.at(self.now);
-        for (item, (&v, &i)) in self.items[at..at + self.lanes].iter_mut().zip(self.v.iter().zip(&self.i)) {
-            *item = [v, i];
+        for first in (0..self.lanes).step_by(BLOCK) {
+            let at = self.at(self.now, first);
+            let own = first..first + BLOCK;
+            for (item, (&v, &i)) in
+                self.items[at..at + BLOCK].iter_mut().zip(self.v[own.clone()].iter().zip(&self.i[own]))
+            {
+                *item = [v, i];
+            }
         }
     }
 
@@ -347,13 +480,13 @@ impl<T: Real> Table<T> {
         let slack = plan.grid.step * 4.0 / (1u64 << T::Ticks::FRACTION) as f64;
         let nan = [T::of(f64::NAN); 2];
         if plan.grid.start(self.now + 1) - time < slack {
-            let at = self.at(self.now + 1) + lane;
+            let at = self.at(self.now + 1, lane);
             self.items[at] = nan;
         }
         if time - plan.grid.start(self.now) < slack && !self.early.contains(&(lane as u32)) {
             self.early.push(lane as u32);
         }
-        let at = self.at(self.now) + lane;
+        let at = self.at(self.now, lane);
         if self.items[at][0].is_nan() && self.marked.contains(&(lane as u32)) {
             return;
         }

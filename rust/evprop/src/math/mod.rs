@@ -1,9 +1,11 @@
 //! Elementary functions with the same bits on every CPU.
 pub mod divided;
+pub mod lines;
 pub mod real;
 pub mod simd;
 pub mod ticks;
 
+pub use lines::Lines;
 pub use real::Real;
 pub use simd::{Simd, prefetch};
 pub use ticks::Ticks;

@@ -37,7 +37,7 @@ pub struct Inlet<'a, T: Real> {
     pub longest: f64,
     /// The same in ticks.
     pub longest_ticks: T::Ticks,
-    /// Delays in ticks, laid out like those in ms.
+    /// Delays in ticks where rows are sparse, laid out like those in ms.
     delay: Vec<T::Ticks>,
     columns: Columns,
     /// Weights and delays of dense rows.
@@ -106,6 +106,7 @@ impl<'a, T: Real> Inlets<'a, T> {
             let (pre, base) = (projection.pre, base[member]);
             let longest_ticks = grid.ticks::<T>(longest.min(over));
             let rows = Rows::new(&synapses, n_pre, &delay);
+            let delay = if synapses.connectivity.is_dense() { Vec::new() } else { delay };
             all.push(Inlet { pre, base, synapses, longest, longest_ticks, delay, columns, rows });
         }
         Self { base, lanes, all, grid, longest: reach.min(duration + grid.step) }
@@ -168,7 +169,7 @@ impl<T: Real> Inlet<'_, T> {
         self.columns.of(i)
     }
 
-    /// Delays of a sender's synapses, in ticks.
+    /// Delays of a sender's synapses in ticks, where rows are sparse.
     #[inline(always)]
     pub fn ticks(&self, sender: usize) -> RowDelay<'_, T::Ticks> {
         self.synapses.delays_of(&self.delay, sender)

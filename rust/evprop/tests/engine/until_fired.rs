@@ -1,7 +1,7 @@
 //! Samples that end with the last first spike of a population: the spikes of a whole trial up to there, bit for bit, and
 //! the gradients of a loss of first spikes.
 use evprop::adjoint::{Request, backward};
-use evprop::math::Simd;
+use evprop::math::{Lines, Simd};
 use evprop::network::{Kind, Network, Params, Population, Projection};
 use evprop::parallel::CancelFlag;
 use evprop::projection::{Connectivity, DelayKind};
@@ -125,7 +125,7 @@ impl Case {
             &request,
         )
         .expect("sound cotangents");
-        gradients.slots.into_iter().chain(times).collect()
+        gradients.slots.into_iter().map(Lines::into_vec).chain(times).collect()
     }
 }
 
