@@ -5,3 +5,4 @@ mod recurrent_paths;
 mod two_paths;
 mod two_ways_back;
 mod until_fired;
+mod windows_back;

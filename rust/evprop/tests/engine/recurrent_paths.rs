@@ -9,10 +9,10 @@ use evprop::simulate::{Settings, simulate};
 use evprop::spikes::SpikeBatch;
 use evprop::test_problems::Draw;
 
-const DURATION: f64 = 150.0;
+pub const DURATION: f64 = 150.0;
 
 /// Two populations that hear each other and, half of the time, themselves; every third projection is sparse.
-fn network(case: usize, delays: &[DelayKind], draw: &mut Draw) -> Network {
+pub fn network(case: usize, delays: &[DelayKind], draw: &mut Draw) -> Network {
     let (a, b) = (3 + 9 * (case % 5), 1 + case % 20);
     let population = |name: &str, kind, size| Population { name: name.into(), kind, size };
     let populations =
@@ -48,7 +48,7 @@ fn network(case: usize, delays: &[DelayKind], draw: &mut Draw) -> Network {
     Network::new(populations, projections).expect("a sound network")
 }
 
-fn parameters(network: &Network, case: usize, draw: &mut Draw) -> Vec<Vec<f64>> {
+pub fn parameters(network: &Network, case: usize, draw: &mut Draw) -> Vec<Vec<f64>> {
     let uneven = case % 3 == 1;
     let value = |projection: &str, name: &str, draw: &mut Draw| match name {
         "tau_mem" if uneven => draw.uniform(4.0, 25.0),
@@ -78,7 +78,7 @@ fn parameters(network: &Network, case: usize, draw: &mut Draw) -> Vec<Vec<f64>> 
     network.layout().iter().map(|s| slot(s, draw)).collect()
 }
 
-fn inputs(case: usize, draw: &mut Draw) -> (Vec<f64>, Vec<u32>, Vec<i64>) {
+pub fn inputs(case: usize, draw: &mut Draw) -> (Vec<f64>, Vec<u32>, Vec<i64>) {
     let n = [0, 1, 40, 150, 600][case % 5];
     let ties = case % 3 == 2;
     let mut times: Vec<f64> =
