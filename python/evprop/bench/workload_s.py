@@ -27,14 +27,19 @@ KINDS = ("none", "learn", "axonal", "paper")
 def inputs(n_spikes: int, duration: float, batch: int) -> tuple[Spikes, np.ndarray]:
     """Input spikes and labels of one batch, from a fixed seed."""
     rng = np.random.default_rng(0)
-    samples = [(np.sort(rng.uniform(0.0, duration, n_spikes)), rng.integers(0, N_IN, n_spikes)) for _ in range(batch)]
-    return Spikes.from_lists(samples, n_units=N_IN), rng.integers(0, N_OUT, batch)
+    times, units = np.empty((batch, n_spikes)), np.empty((batch, n_spikes), dtype=np.uint32)
+    for b in range(batch):
+        times[b] = np.sort(rng.uniform(0.0, duration, n_spikes))
+        units[b] = rng.integers(0, N_IN, n_spikes)
+    offsets = np.arange(0, batch * n_spikes + 1, n_spikes)
+    return Spikes(times.reshape(-1), units.reshape(-1), offsets, n_units=N_IN), rng.integers(0, N_OUT, batch)
 
 
-def network(kind: str, hidden: int = N_HIDDEN) -> Network:
+def network(kind: str, hidden: int = N_HIDDEN, drive: float = 1.0) -> Network:
     """Its network: ``none`` has no delays, ``learn`` one per synapse, ``axonal`` one per sender.
 
-    ``paper`` is of the size of the Loihi papers, 700-1024-1024-35, with delays at every synapse.
+    ``drive`` is a factor on the weights from the input. ``paper`` is of the size of the Loihi papers,
+    700-1024-1024-35, with delays at every synapse.
     """
     delay = {} if kind == "none" else {"delay": init.Uniform(0.0, LONGEST_DELAY)}
     delay_kind = {"delay_kind": "axonal"} if kind == "axonal" else {}
@@ -48,7 +53,7 @@ def network(kind: str, hidden: int = N_HIDDEN) -> Network:
         return Network(
             names,
             [
-                dense("input", "hidden_1", 0.026, 0.01, **delays),
+                dense("input", "hidden_1", 0.026 * drive, 0.01 * drive, **delays),
                 dense("hidden_1", "hidden_2", 0.012, 0.02, **delays),
                 dense("hidden_2", "output", 0.0, 0.03),
             ],
@@ -56,7 +61,7 @@ def network(kind: str, hidden: int = N_HIDDEN) -> Network:
     return Network(
         {"input": Input(N_IN), "hidden": LIF(hidden), "output": LI(N_OUT)},
         [
-            dense("input", "hidden", 0.026, 0.01, **delays),
+            dense("input", "hidden", 0.026 * drive, 0.01 * drive, **delays),
             dense("hidden", "hidden", 0.0, 0.02, **delays),
             dense("hidden", "output", 0.0, 0.03),
         ],
@@ -70,12 +75,18 @@ def workload_s(
     hidden: int = N_HIDDEN,
     n_spikes: int = N_SPIKES,
     duration: float = DURATION,
+    busy: float | None = None,
     batch: int = BATCH,
 ) -> Workload:
-    """Training steps on one batch. ``kind``: one of `KINDS`; ``duration`` in ms."""
-    net = network(kind, hidden)
+    """Training steps on one batch. ``kind``: one of `KINDS`; ``duration`` in ms.
+
+    Input spikes lie in the first ``busy`` ms (default: all of the trial). Their weights go down as they come more
+    often, so that hidden neurons fire alike.
+    """
+    busy = duration if busy is None else busy
+    net = network(kind, hidden, drive=(N_SPIKES / DURATION) / (n_spikes / busy))
     params = net.init(seed=0, dtype=dtype)
-    spikes, labels = inputs(n_spikes, duration, batch)
+    spikes, labels = inputs(n_spikes, busy, batch)
     simulator = Exact(dtype=dtype)
     loss = losses.CrossEntropy(readouts.WeightedIntegral(duration))
     adam = Adam(1e-6)

@@ -84,16 +84,11 @@ class Flat:
                 )
         self.size = start
         self.gradient = np.zeros(start, self.dtype)
-        self._update = np.zeros(start, self.dtype)
-        self._gradient_views = self._views(self.gradient)
-        self._update_views = self._views(self._update)
+        self._gradient_views = [self.gradient[slot.start : slot.stop].reshape(slot.shape) for slot in self.slots]
         self.mapped = [slot for slot in self.slots if slot.map is not None]
         self._mapped_values: dict[str, Array] = {}
         bounds = [(s.get("min"), s.get("max")) for s in settings]
         self._projections = _projections(self.slots, bounds, params, tau_min, min_swing)
-
-    def _views(self, vector: Array) -> list[Array]:
-        return [vector[slot.start : slot.stop].reshape(slot.shape) for slot in self.slots]
 
     def spread(self, values: Sequence[float]) -> float | Array:
         """One value per slot, spread over the vector; a plain number if all are equal."""
@@ -143,10 +138,9 @@ class Flat:
 
     def subtract(self, params: Params, update: Array, preimages: Array) -> None:
         """Move the free variables by ``-update`` and bring the parameters up to date, in place and in range."""
-        self._update[...] = update
         position = 0
-        for slot, view in zip(self.slots, self._update_views, strict=True):
-            value = params[slot.name]
+        for slot in self.slots:
+            value, view = params[slot.name], update[slot.start : slot.stop].reshape(slot.shape)
             if slot.map is None:
                 value -= view
                 continue
