@@ -11,7 +11,7 @@ use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::series::{Series, Whole, propagators};
 use crate::projection::{Row, RowDelay};
-use crate::record::inlets::{BLOCK, RowBlock, Rows};
+use crate::record::inlets::{BLOCK, RowBlock, Rows, next_group};
 use crate::vectorised;
 
 /// Blocks that are worked on at a time, one step for all of them after the other.
@@ -355,9 +355,10 @@ vectorised! {
             let items = view.block(first);
             for (start, units) in spikes.units.chunks(TOGETHER).enumerate() {
                 let start = start * TOGETHER;
-                for &unit in spikes.units[start..].iter().skip(TOGETHER).take(TOGETHER) {
-                    rows.fetch(unit as usize, wide);
-                    gathered.fetch(unit as usize * n_post + first);
+                let (next, beside) = next_group(spikes.units, start + TOGETHER, wide, TOGETHER);
+                for &unit in next {
+                    rows.fetch(unit as usize, beside);
+                    gathered.fetch(unit as usize * n_post + beside * BLOCK);
                 }
                 for (b, (&unit, &since)) in units.iter().zip(&spikes.since[start..]).enumerate() {
                     looks.place(b, since, &rows.of(unit as usize)[wide].delay, &view);

@@ -198,6 +198,15 @@ pub struct RowBlock<T: Real> {
     pub weight: [T; BLOCK],
 }
 
+/// Which senders' blocks come next where a group of them is worked on at a time, `next` being the first that has not had its
+/// turn in the column of `block`: others in that column, or the first of the column beside it.
+#[inline(always)]
+pub fn next_group(units: &[u32], next: usize, block: usize, size: usize) -> (&[u32], usize) {
+    let later = &units[next.min(units.len())..];
+    let (own, block) = if later.is_empty() { (units, block + 1) } else { (later, block) };
+    (&own[..size.min(own.len())], block)
+}
+
 /// Dense rows, block by block; missing synapses weigh nothing.
 #[derive(Debug, Clone)]
 pub struct Rows<T: Real> {

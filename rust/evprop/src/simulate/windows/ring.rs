@@ -1,7 +1,7 @@
 //! What arrives in the windows ahead, summed up: a ring of windows that reaches as far ahead as delays do.
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
-use crate::record::inlets::{BLOCK, Inlet};
+use crate::record::inlets::{BLOCK, Inlet, next_group};
 use crate::vectorised;
 
 /// What the arrivals of one lane in one window add to `u` and `i` at its end, and the sums of the positive and of the
@@ -192,8 +192,9 @@ vectorised! {
             let column = ring.column(lane);
             for (at, ticks) in spikes.ticks.chunks(TOGETHER).enumerate() {
                 let units = &spikes.units[at * TOGETHER..];
-                for &unit in units.iter().skip(TOGETHER).take(TOGETHER) {
-                    inlet.rows.fetch(unit as usize, wide);
+                let (next, beside) = next_group(spikes.units, (at + 1) * TOGETHER, wide, TOGETHER);
+                for &unit in next {
+                    inlet.rows.fetch(unit as usize, beside);
                 }
                 for (b, (t, &unit)) in ticks.iter().zip(units).enumerate() {
                     let block = &inlet.rows.of(unit as usize)[wide];
