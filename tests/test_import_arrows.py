@@ -68,6 +68,7 @@ PYTHON = {
     "set_num_threads": 13,
     "bench": 14,
     "experiment": 14,
+    "deploy": 15,
     "cli": 20,
 }
 

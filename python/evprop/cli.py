@@ -1,4 +1,4 @@
-"""The command line: ``evprop train | eval | info | bench``."""
+"""The command line: ``evprop train | eval | deploy | info | bench``."""
 
 from __future__ import annotations
 
@@ -163,6 +163,44 @@ def evaluate(run: Path, data: Path | None, threads: int | None) -> None:
         click.echo("label \\ prediction" + "".join(f"{name:>12}" for name in (*names, "undecided")))
         for name, row in zip(names, confusion(seen.predictions, chosen.labels, n), strict=False):
             click.echo(f"{name:>18}" + "".join(f"{count:>12}" for count in row))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--target", type=click.Choice(["loihi2"]), default="loihi2", show_default=True, help="The chip.")
+@click.option("--out", type=click.Path(path_type=Path), help="A NetX file (.net) to write, for lava-dl.")
+@click.option("--data", type=click.Path(path_type=Path), help="An .npz file; the run's own test set unless given.")
+@click.option("--fine-tune", type=int, default=0, metavar="N", help="Epochs of training on the chip's model.")
+@click.option("--dt", type=float, default=1.0, show_default=True, help="The chip's time step, in ms.")
+@click.option("--bits", type=int, default=8, show_default=True, help="Bits of a weight, 2 to 8.")
+@click.option("--scale", default="search", show_default=True, help="search, max or percentile.")
+@click.option("--within", type=float, default=2.0, show_default=True, help="Spikes nearer than this agree, in ms.")
+@click.option("--clip-delays", is_flag=True, help="Shorten delays beyond 62 steps, and count them.")
+@click.option("--threads", type=int, help="Threads to use; results do not depend on it.")
+def deploy(
+    run: Path,
+    target: str,
+    out: Path | None,
+    data: Path | None,
+    fine_tune: int,
+    dt: float,
+    bits: int,
+    scale: str,
+    within: float,
+    clip_delays: bool,
+    threads: int | None,
+) -> None:
+    """Quantise the trained network of a RUN folder for a chip, compare, place, cost, and write its file."""
+    with _clear_errors():
+        from .deploy import Settings
+        from .deploy import deploy as deploy_run
+
+        _threads(threads)
+        settings = Settings(
+            dt=dt, bits=bits, clip_delays=clip_delays, scale=scale, within=within, epochs=fine_tune
+        )
+        for line in deploy_run(run, settings, out=out, data=data).lines():
+            click.echo(line)
 
 
 @main.command()

@@ -8,7 +8,7 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [data]               kind = "yin_yang" | "sequence_detection" | "recordings"
     [populations.NAME]   kind = "Input" | "LIF" | "LI"         constants: numbers or initialisers
     [projections.NAME]   kind = "Dense"                        weight, delay: numbers or initialisers
-    [simulator]          kind = "Exact"
+    [simulator]          kind = "Exact" | "Loihi2"
     [loss]               kind = "FirstSpike" | "RelativeMSE" | "SkipSilentLabels" | "SpikeTimeMSE" | "CrossEntropy"
     [[regularisers]]     kind = "Rate" | "PeakVoltage" | "DelayL2"; as many as you like
     [[augment]]          kind = "ShiftChannels" | "Blend" | ...; in this order (augment.py)
@@ -34,6 +34,7 @@ from typing import Any
 
 from . import augment, callbacks, datasets, init, losses, optim
 from .errors import ConfigError, EvpropError, nearest
+from .hardware import Loihi2
 from .populations import POPULATIONS
 from .projections import Dense
 from .simulators import Exact
@@ -65,7 +66,7 @@ CALLBACKS = _named(
     *(callbacks.EarlyStopping, callbacks.KeepBest, callbacks.ReduceOnPlateau),
     *(callbacks.StopWhen, callbacks.WeightBumping),
 )
-SIMULATORS = _named(Exact)
+SIMULATORS = _named(Exact, Loihi2)
 NESTED: Mapping[str, Registry] = {
     "readout": READOUTS, "schedule": SCHEDULES, "then": SCHEDULES,
     "map": MAPS, "loss": LOSSES,

@@ -86,7 +86,7 @@ def quantise(
         HardwareError: what the chip cannot hold, with the population or projection, the number and the remedy.
     """
     step = Step(
-        check_dt(dt), check_bits(num_weight_bits), bool(clip_delays), _check_exponent(bias_exp), float(decay_tolerance)
+        check_dt(dt), check_bits(num_weight_bits), bool(clip_delays), check_exponent(bias_exp), float(decay_tolerance)
     )
     dtype = params_dtype(net, params)
     net.layout.collect(params, dtype)
@@ -184,7 +184,8 @@ def check_bits(bits: int) -> int:
     return value
 
 
-def _check_exponent(exponent: int | None) -> int | None:
+def check_exponent(exponent: int | None) -> int | None:
+    """0 to 7, or None."""
     if exponent is None:
         return None
     try:

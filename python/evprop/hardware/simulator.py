@@ -24,7 +24,7 @@ from ..record import Record, SpikesGiven, collect_inputs
 from ..simulators import ReadoutsGiven, _readout_specs
 from ..spikes import Spikes
 from .program import Alarm, Loihi2Run
-from .quantise import DECAY_TOLERANCE, Quantised, ScaleGiven, check_bits, check_dt, quantise
+from .quantise import DECAY_TOLERANCE, Quantised, ScaleGiven, check_bits, check_dt, check_exponent, quantise
 from .registers import PLACES, Step
 from .scales import Floats, check_rule
 from .steps import Sent, in_time, on_grid, row_times, rows_of
@@ -59,6 +59,7 @@ class Loihi2:
         num_weight_bits: 2 to 8.
         scale: "max", "percentile", or {population: scale}; see `quantise`.
         clip_delays: shorten delays beyond 62 steps; else they are an error.
+        bias_exp: exponent of the biases, the finest that holds them unless given; NetX files have 6 only.
         decay_tolerance: the largest relative error of a time constant.
         min_vdot: units of v_th per ms. A spike of the chip is no crossing in continuous time, so dV/dt there may be
             small or negative; the backward pass puts this floor in its place and counts how often
@@ -73,6 +74,7 @@ class Loihi2:
     num_weight_bits: int = 8
     scale: ScaleGiven = "max"
     clip_delays: bool = False
+    bias_exp: int | None = None
     decay_tolerance: float = DECAY_TOLERANCE
     min_vdot: float = MIN_VDOT
     strict: bool = True
@@ -82,6 +84,7 @@ class Loihi2:
         put = object.__setattr__
         put(self, "dt", check_dt(self.dt))
         put(self, "num_weight_bits", check_bits(self.num_weight_bits))
+        put(self, "bias_exp", check_exponent(self.bias_exp))
         put(self, "dtype", check_dtype(self.dtype))
         if not isinstance(self.scale, Mapping):
             check_rule(self.scale)
@@ -93,7 +96,7 @@ class Loihi2:
     @property
     def step(self) -> Step:
         """These settings, as `quantise` passes them on."""
-        return Step(self.dt, self.num_weight_bits, self.clip_delays, None, self.decay_tolerance)
+        return Step(self.dt, self.num_weight_bits, self.clip_delays, self.bias_exp, self.decay_tolerance)
 
     def quantise(self, net: Network, params: Mapping[str, Array]) -> Quantised:
         """The network in the chip's integers, with this simulator's settings."""
@@ -104,6 +107,7 @@ class Loihi2:
             num_weight_bits=self.num_weight_bits,
             scale=self.scale,
             clip_delays=self.clip_delays,
+            bias_exp=self.bias_exp,
             decay_tolerance=self.decay_tolerance,
         )
 

@@ -1,0 +1,220 @@
+"""From a run folder to the chip: quantise, search scales, fine-tune, compare, place, cost, write the file.
+
+The test set is only looked at. Scales are searched on training samples; fine-tuning trains on the training set and
+keeps the epoch that does best on the validation set, where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .callbacks import Callback, KeepBest
+from .config import load_config
+from .datasets import Dataset
+from .errors import ConfigError
+from .experiment import Experiment, open_run
+from .hardware import (
+    COST_TABLES,
+    Counts,
+    Loihi2,
+    Placement,
+    Quantised,
+    count,
+    estimate,
+    place,
+    save_net,
+    search_scales,
+    spike_agreement,
+)
+from .metrics import Evaluation, evaluate
+from .parameters import Array
+from .simulators import Exact, simulate
+from .train import fit
+
+SCALES = ("search", "max", "percentile")
+NETX_BIAS_EXPONENT = 6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to deploy.
+
+    Attributes:
+        dt: ms; ``bits``: of a weight; ``clip_delays``: shorten those beyond 62 steps.
+        scale: "search" (`search_scales` by spike trains), "max" or "percentile".
+        samples: training samples for the search, and test samples for agreement and counts.
+        within: ms; spikes nearer than this agree.
+        epochs: of fine-tuning; ``rate``: its learning rates as a share of the run's.
+    """
+
+    dt: float = 1.0
+    bits: int = 8
+    clip_delays: bool = False
+    scale: str = "search"
+    samples: int = 200
+    within: float = 2.0
+    epochs: int = 0
+    rate: float = 0.1
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One state of the network on the chip's model: before or after fine-tuning."""
+
+    params: Mapping[str, Array]
+    simulator: Loihi2
+    quantised: Quantised
+    seen: Evaluation
+    agreement: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What `deploy` found."""
+
+    data: Dataset
+    exact: Evaluation
+    quantised: Deployed
+    tuned: Deployed | None
+    placement: Placement
+    counts: Counts
+    out: Path | None
+    settings: Settings
+
+    def lines(self) -> list[str]:
+        """The result in lines of text."""
+        final = self.tuned or self.quantised
+        asked = self.settings
+        text = [f"{self.data.name}: {len(self.data)} samples, dt {asked.dt:g} ms, {asked.bits}-bit weights"]
+        text.append(f"{'':<12}{'accuracy':>10}{'loss':>10}   spikes within {asked.within:g} ms of the exact ones")
+        rows: list[tuple[str, Evaluation, Mapping[str, float]]] = [("float", self.exact, {})]
+        rows.append(("quantised", self.quantised.seen, self.quantised.agreement))
+        if self.tuned is not None:
+            rows.append(("fine-tuned", self.tuned.seen, self.tuned.agreement))
+        for name, seen, agreement in rows:
+            shares = ", ".join(f"{population} {share:.1%}" for population, share in agreement.items())
+            text.append(f"{name:<12}{100 * seen.accuracy:>8.2f} %{seen.loss:>10.4g}   {shares or '-'}")
+        text += str(final.quantised.report).splitlines()
+        text += str(self.placement).splitlines()
+        totals = self.counts.totals
+        text.append(
+            "a sample: "
+            + ", ".join(f"{totals[name] / self.counts.samples:,.0f} {name}s" for name in list(totals) if totals[name])
+        )
+        text += [str(estimate(self.counts, table)) for table in COST_TABLES.values()]
+        if self.out is not None:
+            text.append(f"written: {self.out}")
+        return text
+
+
+def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path | None = None) -> Deployment:
+    """Deploy the trained network of a run folder; ``data``: an .npz file in place of the run's own test set."""
+    if settings.scale not in SCALES:
+        raise ConfigError(f"scale is {settings.scale!r}; it must be one of {', '.join(SCALES)}.")
+    if settings.epochs < 0 or not settings.rate > 0.0:
+        raise ConfigError(f"fine-tuning of {settings.epochs} epochs at {settings.rate} times the rates makes no sense.")
+    experiment, params = open_run(run)
+    test = experiment.data["test"] if data is None else Dataset.load(data)
+    exact = experiment.evaluate(params, test)
+    simulator = _simulator(experiment, params, settings)
+    quantised = _state(experiment, params, params, simulator, test, settings)
+    tuned = None
+    if settings.epochs:
+        better = _fine_tune(run, experiment, params, quantised.simulator, settings)
+        tuned = _state(experiment, params, better, quantised.simulator, test, settings)
+    final = tuned or quantised
+    placement = place(final.quantised.program)
+    record = final.simulator.simulate(
+        experiment.net, final.params, test.spikes[: settings.samples], duration=experiment.duration
+    )
+    counts = count(record, placement)
+    if out is not None:
+        save_net(out, final.quantised.program)
+    return Deployment(test, exact, quantised, tuned, placement, counts, out, settings)
+
+
+def _simulator(experiment: Experiment, params: dict[str, Array], settings: Settings) -> Loihi2:
+    """With the scales that the settings ask for, fixed from here on."""
+    simulator = Loihi2(
+        dt=settings.dt,
+        num_weight_bits=settings.bits,
+        clip_delays=settings.clip_delays,
+        bias_exp=NETX_BIAS_EXPONENT,
+        dtype=experiment.simulator.dtype,
+    )
+    if settings.scale != "search":
+        chosen = replace(simulator, scale=settings.scale)
+        return replace(chosen, scale=chosen.quantise(experiment.net, params).scales)
+    found = search_scales(
+        experiment.net,
+        params,
+        experiment.data["train"].spikes[: settings.samples],
+        simulator,
+        duration=experiment.duration,
+        within=settings.within,
+    )
+    return found.simulator
+
+
+def _state(
+    experiment: Experiment,
+    exact_params: dict[str, Array],
+    params: dict[str, Array],
+    simulator: Loihi2,
+    test: Dataset,
+    settings: Settings,
+) -> Deployed:
+    net, duration = experiment.net, experiment.duration
+    seen = evaluate(net, params, test, experiment.loss, duration=duration, simulator=simulator)
+    some = test.spikes[: settings.samples]
+    whole = Exact(dtype=experiment.simulator.dtype)  # the run's own may end samples early
+    wanted = simulate(net, exact_params, some, duration=duration, simulator=whole).spikes
+    found = simulate(net, params, some, duration=duration, simulator=simulator).spikes
+    agreement = {
+        name: spike_agreement(wanted[name], found[name], within=settings.within)
+        for name, population in net.populations.items()
+        if population.kind == "lif"
+    }
+    return Deployed(params, simulator, simulator.quantise(net, params), seen, agreement)
+
+
+def _fine_tune(
+    run: Path, experiment: Experiment, params: dict[str, Array], simulator: Loihi2, settings: Settings
+) -> dict[str, Array]:
+    tuned = {name: array.copy() for name, array in params.items()}
+    validation = experiment.data.get("validation")
+    best = None if validation is None else KeepBest()
+    callbacks: list[Callback] = [] if best is None else [best]
+    training: Mapping[str, Any] = experiment.config["training"]
+    fit(
+        experiment.net,
+        tuned,
+        experiment.data["train"],
+        experiment.loss,
+        load_config(run / "config.toml", _slower(experiment.config["optimiser"], settings)).build("optimiser"),
+        epochs=settings.epochs,
+        batch_size=training["batch_size"],
+        duration=experiment.duration,
+        seed=experiment.seed,
+        simulator=simulator,
+        max_dw_norm=training.get("max_dw_norm"),
+        validation=validation,
+        callbacks=callbacks,
+    )
+    return tuned if best is None or best.params is None else best.params
+
+
+def _slower(optimiser: Mapping[str, Any], settings: Settings) -> list[str]:
+    """Overrides: all learning rates times ``rate``, falling to 0 over the epochs of fine-tuning."""
+    changes = [f"optimiser.lr={settings.rate * float(optimiser['lr'])!r}"]
+    changes.append(f'optimiser.schedule={{kind="CosineDecay",over={settings.epochs}}}')
+    for pattern, group in optimiser.get("groups", {}).items():
+        if "lr" in group:
+            changes.append(f'optimiser.groups."{pattern}".lr={settings.rate * float(group["lr"])!r}')
+    return changes
+
+
+__all__ = ("Deployed", "Deployment", "Settings", "deploy")

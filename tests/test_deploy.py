@@ -1,0 +1,84 @@
+"""`evprop deploy`: from a run folder to a NetX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from evprop.cli import main
+from evprop.datasets import yin_yang
+from evprop.hardware import load_net
+
+pytest.importorskip("h5py")
+
+
+def call(*arguments: object, expect: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == expect, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    quick = ["--set", "data.size=200", "--set", "populations.hidden.size=15", "--epochs", "2", "--quiet", "--no-pictures"]
+    call("train", "yin-yang", *quick, "--out", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "some.npz"
+    yin_yang("test")[:60].save(path)
+    return path
+
+
+def test_it_prints_and_writes(run: Path, some: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.net"
+    text = call("deploy", run, "--out", out, "--data", some, "--dt", 0.5, "--fine-tune", 1, "--scale", "max")
+    for line in ("some.npz: 60 samples", "float ", "quantised ", "fine-tuned ", "2 of 128 cores", "not measured", "written: "):
+        assert line in text, line
+    for row in ("float", "quantised", "fine-tuned"):
+        share = float(next(line for line in text.splitlines() if line.startswith(row)).split()[1])
+        assert 0.0 <= share <= 100.0
+    assert "synaptic operations" in text
+    program = load_net(out)
+    assert list(program.populations) == ["hidden", "output"]
+    assert program.populations["hidden"].n == 15
+    assert program.connections[0].delays.max() > 0
+
+
+def test_the_search_is_the_default(run: Path, some: Path) -> None:
+    text = call("deploy", run, "--data", some, "--dt", 1.0, "--bits", 4)
+    assert "weights of 4 bits" in text
+    assert "given" in text  # the scales were found, not made by a rule
+    assert "written" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dt", 0.05], "delays of 'input_hidden' are beyond 62 steps"),
+        (["--dt", 0], "dt is 0.0 ms"),
+        (["--bits", 12], "num_weight_bits is 12"),
+        (["--scale", "best"], "one of search, max, percentile"),
+        (["--fine-tune", -1], "fine-tuning of -1 epochs"),
+        (["--data", "nowhere.npz"], "no such file"),
+    ],
+)
+def test_errors_are_messages_and_nothing_is_written(run: Path, tmp_path: Path, arguments: list, message: str) -> None:
+    out = tmp_path / "model.net"
+    text = call("deploy", run, "--out", out, *arguments, expect=1)
+    assert message in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_long_delays_can_be_clipped(run: Path, some: Path) -> None:
+    text = call("deploy", run, "--data", some, "--dt", 0.1, "--scale", "max", "--clip-delays")
+    line = next(line for line in text.splitlines() if line.startswith("input_hidden"))
+    assert int(line.split()[-2]) > 0
+    assert np.isfinite(float(line.split()[-1]))
