@@ -11,12 +11,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-rust test-python test-slow lint format bench bench-peers docs wheel ci clean FORCE
+.PHONY: help train test test-rust test-python test-slow test-extras lint format bench bench-peers docs wheel ci clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
-	@echo "PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=... (passed on to train, test, test-slow)"
+	@echo "PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=... (passed on to train, test, test-slow, test-extras)"
 
 # -- set-up: two stamps, so that a second call is quick ---------------------------------------------------------
 
@@ -52,6 +52,11 @@ test-python: $(VENV)/.built
 
 test-slow: $(VENV)/.built ## the tests that take minutes
 	"$(BIN)/python" -m pytest -m slow $(ARGS)
+
+test-extras: ## the tests that need PyTorch and the like, in .venv-extras (some GB of packages)
+	"$(MAKE)" VENV=.venv-extras .venv-extras/.built
+	.venv-extras/bin/python -m pip install --quiet --constraint requirements-dev.lock --requirement requirements-extras.txt
+	.venv-extras/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/test_interop_*.py tests/test_api_pages.py tests/test_docs_snippets.py)
 
 lint: $(VENV)/.built ## rustfmt, clippy, ruff, mypy, and cargo-deny where it is installed
 	cargo fmt --all --check
@@ -92,4 +97,4 @@ ci: test lint ## what CI runs
 
 clean: ## remove what the targets above made (runs/ stays)
 	cargo clean
-	rm -rf "$(VENV)" .venv-peers dist python/evprop/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" .venv-peers .venv-extras dist python/evprop/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,10 +23,26 @@ PAGES = sorted((ROOT / "docs/api").glob("*.md"))
 MODULES = (
     *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.testing", "evprop.errors"),
+    *("evprop.estimator", "evprop.interop.jax", "evprop.interop.nir", "evprop.interop.torch"),
 )
 MODULES += ("evprop.hardware",)
+NEEDS = {
+    "evprop.testing": "hypothesis",
+    "evprop.estimator": "sklearn",
+    "evprop.interop.jax": "jax",
+    "evprop.interop.nir": "nir",
+    "evprop.interop.torch": "torch",
+}
+"""The package, from an extra, that a module needs."""
 ENTRY = re.compile(r"^### (\w+)\n+(?:```text\n(.*?)\n```)?", re.MULTILINE | re.DOTALL)
 MEMBERS = re.compile(r"^- ((?:`\.[^`]+`(?:, )?)+):", re.MULTILINE)
+
+
+def load(module: str) -> ModuleType:
+    """The module; skips the test where the extra that it needs is not installed."""
+    if module in NEEDS:
+        pytest.importorskip(NEEDS[module], reason=f"{module} needs {NEEDS[module]}, which an extra brings")
+    return importlib.import_module(module)
 
 
 def public_names(module: ModuleType) -> set[str]:
@@ -68,10 +84,8 @@ ENTRIES = entries()
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_has_one_entry(module: str) -> None:
-    if module == "evprop.testing":
-        pytest.importorskip("hypothesis")
     known = Counter(name for where, name, _, _ in ENTRIES if where == module)
-    assert set(known) == public_names(importlib.import_module(module)), (
+    assert set(known) == public_names(load(module)), (
         f"docs/api and {module} name different things"
     )
     assert max(known.values()) == 1
@@ -81,7 +95,7 @@ def test_every_public_name_has_one_entry(module: str) -> None:
     ("module", "name", "shown", "text"), ENTRIES, ids=[f"{module}.{name}" for module, name, _, _ in ENTRIES]
 )
 def test_signatures_are_those_of_the_code(module: str, name: str, shown: str, text: str) -> None:
-    value = getattr(importlib.import_module(module), name)
+    value = getattr(load(module), name)
     if shown:
         assert " ".join(shown.split()) == f"{name}{signature(value)}"
     else:

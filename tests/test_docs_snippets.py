@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+NEEDS = re.compile(r"<!-- needs: ([\w ]+) -->")
+"""A page whose snippets need packages of an extra says so; without them its snippets are not run."""
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 
 
@@ -51,6 +53,8 @@ def name(page: Path) -> str:
 
 @pytest.mark.parametrize("page", with_python, ids=name)
 def test_snippets_run(page: Path, tmp_path: Path) -> None:
+    for package in " ".join(NEEDS.findall(page.read_text())).split():
+        pytest.importorskip(package, reason=f"{name(page)} needs {package}, which an extra brings")
     program = script(page)
     code = f"exec(compile({program!r}, {str(page)!r}, 'exec'), {{'__name__': '__main__'}})"
     done = subprocess.run(

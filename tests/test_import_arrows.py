@@ -60,6 +60,7 @@ PYTHON = {
     "plot": 11,
     "run": 11,
     "callbacks": 12,
+    "interop": 13,
     "train": 13,
     "config": 13,
     # the package's root imports most of the above; only what stands over all of it may lean on it
@@ -67,6 +68,7 @@ PYTHON = {
     "num_threads": 13,
     "set_num_threads": 13,
     "bench": 14,
+    "estimator": 14,
     "experiment": 14,
     "deploy": 15,
     "cli": 20,
