@@ -4,13 +4,15 @@
 
 Every measurement is a process of its own, pinned to one core with one thread. The libraries take turns, `--rounds`
 times over, so that a noisy spell of the machine hits all of them; each figure is the median of its rounds.
-A library that is not installed is skipped with a word.
+A library that is not installed is skipped with a word. With workload S comes the machine's own limit (it needs cargo):
+the time to add a row of 256 weights for each spike of a sample to a vector, and to add a vector to each such row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -127,6 +129,37 @@ def table_s(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def machine_limit() -> dict[str, float]:
+    """Milliseconds a sample of the two loops of `limit_f32` in the kernels' bench; empty without cargo."""
+    if shutil.which("cargo") is None:
+        print("skipped: the machine's own limit (cargo is not installed)", file=sys.stderr)
+        return {}
+    command = ["cargo", "bench", "--locked", "--quiet", "--package", "evprop", "--bench", "kernels", "--", "limit_f32"]
+    subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    target = json.loads(
+        subprocess.run(
+            ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"],
+            cwd=HERE.parent,
+            check=True,
+            capture_output=True,
+        ).stdout
+    )["target_directory"]
+    folder = Path(target) / "criterion" / "limit_f32"
+    loops = ("rows_to_state", "state_to_rows")
+    estimates = {loop: json.loads((folder / loop / "new" / "estimates.json").read_text()) for loop in loops}
+    return {loop: estimate["median"]["point_estimate"] / 1e6 for loop, estimate in estimates.items()}
+
+
+def limit_text(limit: dict[str, float], results: dict[str, dict[str, Any]]) -> str:
+    """How far evprop's lines are from that limit."""
+    there, back = limit["rows_to_state"], limit["state_to_rows"]
+    lines = [f"\nThe machine's own limit: rows to state {there:.2f} ms a sample, state to rows {back:.2f} ms."]
+    for name in ("evprop S-none", "evprop S-axonal", "evprop S-learn"):
+        if name in results:
+            lines.append(f"{name}: {results[name]['cpu_ms_per_sample'] / (there + back):.1f} times their sum.")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -155,18 +188,23 @@ def main() -> None:
         raise SystemExit("nothing to measure: neither evprop nor a peer is installed")
 
     rounds: dict[str, dict[str, list[dict[str, Any]]]] = {workload: {} for workload in chosen}
+    limits = []
     for k in range(args.rounds):
+        limits.append(machine_limit() if "S" in chosen else {})
         for workload, entry, python in runnable:
             print(f"round {k + 1} of {args.rounds}: {workload}, {entry.name}", file=sys.stderr, flush=True)
             rounds[workload].setdefault(entry.name, []).append(run_once(python, workload, entry))
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": machine(), "rounds": rounds, "limits": limits}, indent=1) + "\n")
 
     print(f"{machine()}; one core, one thread, Adam step included; medians of {args.rounds} rounds")
     tables = {"Y": table_y, "S": table_s}
     for workload, results in rounds.items():
         print(f"\nWorkload {workload}\n")
-        print(tables[workload]({name: combine(r) for name, r in results.items()}))
+        medians = {name: combine(r) for name, r in results.items()}
+        print(tables[workload](medians))
+        if workload == "S" and limits[0]:
+            print(limit_text(combine(limits), medians))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 //! `cargo bench -p evprop --bench kernels`.
 #![allow(missing_docs, reason = "criterion's macros make items without")]
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use evprop::math::Real;
+use evprop::math::{Real, Simd};
 use evprop::parallel;
 use evprop::projection::DelayKind;
 use evprop::test_problems::Problem;
@@ -28,35 +28,39 @@ fn passes<T: Real>(c: &mut Criterion) {
     }
 }
 
+const TARGETS: usize = 256;
+
+evprop::vectorised! {
+    fn rows_to_state<T>(order: &[usize], table: &[T], state: &mut [T; TARGETS]) {
+        for &at in order {
+            for (x, w) in state.iter_mut().zip(&table[at..at + TARGETS]) {
+                *x += *w;
+            }
+        }
+    }
+}
+
+evprop::vectorised! {
+    fn state_to_rows<T>(order: &[usize], table: &mut [T], state: &[T; TARGETS]) {
+        for &at in order {
+            for (x, w) in state.iter().zip(&mut table[at..at + TARGETS]) {
+                *w += *x;
+            }
+        }
+    }
+}
+
 /// What the machine can't do without: a row of 256 weights added for each of a sample's spikes, and back.
 fn limit<T: Real>(c: &mut Criterion) {
     const SENDERS: usize = 956;
-    const TARGETS: usize = 256;
     const EVENTS: usize = 11_650;
+    let simd = Simd::detect();
     let order: Vec<usize> = (0..EVENTS).map(|k| k * 7919 % SENDERS * TARGETS).collect();
-    let (mut table, mut state) = (vec![T::of(0.01); SENDERS * TARGETS], vec![T::ZERO; TARGETS]);
+    let (mut table, mut state) = (vec![T::of(0.01); SENDERS * TARGETS], [T::ZERO; TARGETS]);
     let mut group = c.benchmark_group(format!("limit_{}", T::NAME));
     group.throughput(Throughput::Elements(1)).sample_size(20);
-    group.bench_function("rows_to_state", |b| {
-        b.iter(|| {
-            for &at in &order {
-                for (x, w) in state.iter_mut().zip(&table[at..at + TARGETS]) {
-                    *x += *w;
-                }
-            }
-            black_box(state[0])
-        });
-    });
-    group.bench_function("state_to_rows", |b| {
-        b.iter(|| {
-            for &at in &order {
-                for (x, w) in state.iter().zip(&mut table[at..at + TARGETS]) {
-                    *w += *x;
-                }
-            }
-            black_box(table[0])
-        });
-    });
+    group.bench_function("rows_to_state", |b| b.iter(|| rows_to_state(simd, black_box(&order), &table, &mut state)));
+    group.bench_function("state_to_rows", |b| b.iter(|| state_to_rows(simd, black_box(&order), &mut table, &state)));
     group.finish();
 }
 
