@@ -23,6 +23,7 @@ TOP = (
         "Record",
         "Exact",
         "Loihi2",
+        "BrainScaleS2",
         "init",
         "errors",
         "losses",
@@ -41,7 +42,7 @@ MODULES = {
     "augment": "ShiftChannels Blend JitterTimes ScaleTimes DropSpikes DropChannels",
     "datasets": "read_hdf5 recordings",
     "testing": "gradcheck",
-    "hardware": "Loihi2 Loihi2Program quantise",
+    "hardware": "Loihi2 Loihi2Program quantise BrainScaleS2 ExternalSubstrate calibrate",
 }
 
 # name: parameters that must stay, in order where positional
@@ -67,6 +68,7 @@ SIGNATURES = {
     "Sparse": "pre post weight delay delay_kind name trainable self_connections",
     "Exact": "dtype",
     "Loihi2": "dt",
+    "BrainScaleS2": "chip min_vdot weight_scale",
     "losses.FirstSpike": "tau_0 tau_1 alpha",
     "losses.RelativeMSE": "delta",
     "losses.CrossEntropy": "readout",

@@ -21,6 +21,7 @@ from .spikes import Spikes
 __all__ = [
     "LI",
     "LIF",
+    "BrainScaleS2",
     "Dense",
     "Exact",
     "GradientHealth",
@@ -78,7 +79,7 @@ _threads_from_environment()
 
 
 # names of a module that is loaded later, which are the package's own too
-_LATER_NAMES = {"Loihi2": "hardware"}
+_LATER_NAMES = {"BrainScaleS2": "hardware", "Loihi2": "hardware"}
 
 
 def __getattr__(name: str) -> Any:

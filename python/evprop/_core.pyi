@@ -77,6 +77,18 @@ def with_readouts(
     record: CoreRecord,
     readouts: list[tuple[tuple[int, tuple[Any, ...]], _Array, _Floats | None]],
 ) -> CoreRecord: ...
+def brainscales2(
+    core: CoreNetwork,
+    nominal: list[_Array],
+    effective: list[_Array],
+    inputs: list[_Spikes],
+    duration: float,
+    readouts: list[tuple[int, tuple[Any, ...]]],
+    max_spikes: int,
+    threshold_noise: list[_Floats | None],
+    packets: list[int],
+    settings: dict[str, Any],
+) -> tuple[CoreRecord, dict[str, Any]]: ...
 def backward(
     core: CoreNetwork,
     params: list[_Array],

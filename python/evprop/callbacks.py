@@ -309,6 +309,34 @@ class WeightBumping(Callback):
         self._last, self._next = str(state["last"]), float(state["next"])
 
 
+class ClipWeights(Callback):
+    """Keeps weights within what a chip can hold: after each batch, -limit <= w <= limit.
+
+    Straight-through gradients push a float weight ever further beyond the range of the written one; then it takes
+    long to come back. Fast & deep and DelGrad clip after each step as well.
+
+    Args:
+        limits: {projection: limit}, in the unit of v_th.
+    """
+
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        for name, limit in limits.items():
+            if not (math.isfinite(limit) and limit > 0):
+                raise ConfigError(f"ClipWeights: limits[{name!r}] is {limit!r}; it must be finite and > 0.")
+        self.limits = dict(limits)
+
+    def on_start(self, run: Run) -> None:
+        known = [p.name for p in run.net.projections]
+        for name in self.limits:
+            if name not in known:
+                raise ConfigError(f"ClipWeights: {name!r} is no projection: {nearest(name, known)}")
+
+    def on_batch(self, run: Run) -> None:
+        for name, limit in self.limits.items():
+            weight = run.params[f"{name}.weight"]
+            np.clip(weight, -limit, limit, out=weight)
+
+
 class Progress(Callback):
     """A bar (tqdm) with loss, accuracy and spikes per neuron; without a terminal, a line every ``seconds``."""
 
@@ -376,6 +404,7 @@ def health_line(row: Mapping[str, Any]) -> str:
 
 __all__ = (
     "Callback",
+    "ClipWeights",
     "EarlyStopping",
     "JsonLog",
     "KeepBest",

@@ -8,13 +8,13 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [data]               kind = "yin_yang" | "sequence_detection" | "recordings"
     [populations.NAME]   kind = "Input" | "LIF" | "LI"         constants: numbers or initialisers
     [projections.NAME]   kind = "Dense"                        weight, delay: numbers or initialisers
-    [simulator]          kind = "Exact" | "Loihi2"
+    [simulator]          kind = "Exact" | "Loihi2" | "BrainScaleS2" | "BrainScaleS2.ideal" (false: a distortion off)
     [loss]               kind = "FirstSpike" | "RelativeMSE" | "SkipSilentLabels" | "SpikeTimeMSE" | "CrossEntropy"
     [[regularisers]]     kind = "Rate" | "PeakVoltage" | "DelayL2"; as many as you like
     [[augment]]          kind = "ShiftChannels" | "Blend" | ...; in this order (augment.py)
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
     [training]           epochs, batch_size, max_dw_norm, shuffle
-    [callbacks.KIND]     KIND = KeepBest | EarlyStopping | ReduceOnPlateau | StopWhen | WeightBumping
+    [callbacks.KIND]     KIND = ClipWeights | KeepBest | EarlyStopping | ReduceOnPlateau | StopWhen | WeightBumping
 
 An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
 """
@@ -34,7 +34,7 @@ from typing import Any
 
 from . import augment, callbacks, datasets, init, losses, optim
 from .errors import ConfigError, EvpropError, nearest
-from .hardware import Loihi2
+from .hardware import BrainScaleS2, Loihi2
 from .populations import POPULATIONS
 from .projections import Dense
 from .simulators import Exact
@@ -63,10 +63,10 @@ AUGMENTATIONS = _named(
 )
 OPTIMISERS = _named(optim.SGD, optim.Adam, optim.AdamW)
 CALLBACKS = _named(
-    *(callbacks.EarlyStopping, callbacks.KeepBest, callbacks.ReduceOnPlateau),
+    *(callbacks.ClipWeights, callbacks.EarlyStopping, callbacks.KeepBest, callbacks.ReduceOnPlateau),
     *(callbacks.StopWhen, callbacks.WeightBumping),
 )
-SIMULATORS = _named(Exact, Loihi2)
+SIMULATORS = _named(Exact, Loihi2, BrainScaleS2) | {"BrainScaleS2.ideal": BrainScaleS2.ideal}
 NESTED: Mapping[str, Registry] = {
     "readout": READOUTS, "schedule": SCHEDULES, "then": SCHEDULES,
     "map": MAPS, "loss": LOSSES,
@@ -253,6 +253,8 @@ def arguments_taken(maker: Callable[..., Any]) -> list[str]:
     makers: list[Callable[..., Any]] = [maker]
     if isinstance(maker, type):
         makers = [vars(c)["__init__"] for c in maker.__mro__ if "__init__" in vars(c)]
+    elif isinstance(owner := getattr(maker, "__self__", None), type):  # another way to make it
+        makers = [maker, vars(owner)["__init__"]]
     names: dict[str, None] = {}
     for one in makers:
         parameters = inspect.signature(one).parameters.values()

@@ -15,7 +15,8 @@ NumPy's MT19937 (``RandomState``), so that seeds 42, 41 and 40 give the publishe
 Spike encodings of a value v, as published:
 
     wunderlich_pehle   t = 30 v ms, and a fifth unit that spikes at 0 ms    Wunderlich & Pehle 2021
-    delgrad            t = (0.15 + 1.85 v) tau_syn                          Göltz et al. 2021, 2025
+    delgrad            t = (0.15 + 1.85 v) tau_syn                          Göltz et al. 2025
+    fast_and_deep      the same, and a fifth unit that spikes at 0.9 tau_syn    Göltz et al. 2021
     deventprop         t = 1.5 + 18.5 v ms                                  Mészáros, Knight & Nowotny 2025
 """
 
@@ -33,7 +34,7 @@ R_BIG = 0.5
 R_SMALL = 0.1
 CLASS_NAMES = ("yin", "yang", "dot")
 SPLITS = {"train": (5000, 42), "validation": (1000, 41), "test": (1000, 40)}
-ENCODINGS = ("wunderlich_pehle", "delgrad", "deventprop")
+ENCODINGS = ("wunderlich_pehle", "delgrad", "fast_and_deep", "deventprop")
 
 
 def classify(x: float, y: float) -> int:
@@ -64,17 +65,18 @@ def yin_yang_points(size: int, seed: int) -> tuple[NDArray[np.float64], NDArray[
 
 
 def yin_yang_encoding(encoding: str, tau_syn: float | None = None) -> Latency:
-    """The `Latency` of a published encoding; only "delgrad" needs ``tau_syn`` (ms)."""
+    """The `Latency` of a published encoding; "delgrad" and "fast_and_deep" need ``tau_syn`` (ms)."""
     if encoding == "wunderlich_pehle":
         return Latency(0.0, 30.0, bias=(0.0,))
     if encoding == "deventprop":
         return Latency(1.5, 20.0)
-    if encoding == "delgrad":
+    if encoding in ("delgrad", "fast_and_deep"):
         if tau_syn is None or not tau_syn > 0:
             raise DatasetError(
-                f"the encoding 'delgrad' counts in tau_syn: give tau_syn in ms, > 0 (got {tau_syn!r})."
+                f"the encoding {encoding!r} counts in tau_syn: give tau_syn in ms, > 0 (got {tau_syn!r})."
             )
-        return Latency(0.15 * tau_syn, 2.0 * tau_syn)
+        bias = (0.9 * tau_syn,) if encoding == "fast_and_deep" else ()
+        return Latency(0.15 * tau_syn, 2.0 * tau_syn, bias=bias)
     raise DatasetError(f"unknown Yin-Yang encoding {encoding!r}: {nearest(encoding, ENCODINGS)}")
 
 
@@ -91,7 +93,7 @@ def yin_yang(
     Args:
         split: "train", "validation" or "test": the published sizes and seeds.
         encoding: see the module's text.
-        tau_syn: ms, for the encoding "delgrad".
+        tau_syn: ms, for the encodings "delgrad" and "fast_and_deep".
         size, seed: in place of the published ones.
     """
     if split not in SPLITS:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from .agreement import median_shift, spike_agreement, spike_distance
+from .brainscales2 import BrainScaleS2, ChipRecord, ChipReport, LinkTraffic
+from .brainscales2_costs import ChipCost, chip_cost
+from .brainscales2_placement import BrainScaleS2Placement
+from .calibrate import Calibration, calibrate
 from .costs import PUBLISHED, Cost, CostTable, Published
 from .costs import TABLES as COST_TABLES
 from .counts import Counts, Estimate, count, estimate
@@ -14,18 +18,27 @@ from .quantise import Quantised, quantise
 from .report import PopulationReport, ProjectionReport, QuantisationReport
 from .search import ScaleSearch, search_scales
 from .simulator import Loihi2, Loihi2Record
+from .substrate import ExternalSubstrate
 
 __all__ = [
     "COST_TABLES",
     "LOIHI2",
     "PUBLISHED",
+    "BrainScaleS2",
+    "BrainScaleS2Placement",
+    "Calibration",
+    "ChipCost",
+    "ChipRecord",
+    "ChipReport",
     "Core",
     "Cost",
     "CostTable",
     "Counts",
     "Estimate",
+    "ExternalSubstrate",
     "Limit",
     "Limits",
+    "LinkTraffic",
     "Loihi2",
     "Loihi2Connection",
     "Loihi2Population",
@@ -39,6 +52,8 @@ __all__ = [
     "QuantisationReport",
     "Quantised",
     "ScaleSearch",
+    "calibrate",
+    "chip_cost",
     "count",
     "estimate",
     "load_net",

@@ -1,6 +1,7 @@
 //! The Python door `evprop._core`: takes arrays in, calls the core, hands arrays out. No numerics here.
 mod adjoint;
 mod arrays;
+mod brainscales2;
 mod enter;
 mod errors;
 mod loihi2;
@@ -24,6 +25,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(simulate::trace, m)?)?;
     m.add_function(wrap_pyfunction!(observed::with_readouts, m)?)?;
     m.add_function(wrap_pyfunction!(adjoint::backward, m)?)?;
+    m.add_function(wrap_pyfunction!(brainscales2::brainscales2, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_first_spike, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_relative_mse, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_spike_time_mse, m)?)?;

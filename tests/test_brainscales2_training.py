@@ -1,0 +1,92 @@
+"""Training with the chip in the loop: experiment files, clipping, resuming, and that it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import evprop
+from evprop.callbacks import ClipWeights
+from evprop.config import load_config
+from evprop.errors import ConfigError
+from evprop.experiment import build_experiment
+from evprop.hardware import BrainScaleS2, chip_cost
+
+CHIP_TASKS = ("yin-yang-chip", "yin-yang-chip-weights")
+
+
+@pytest.mark.parametrize("task", CHIP_TASKS)
+def test_shipped_experiments_are_on_a_chip_that_holds_them(task: str) -> None:
+    experiment = build_experiment(load_config(task))
+    assert isinstance(experiment.simulator, BrainScaleS2)
+    assert experiment.simulator == BrainScaleS2(chip=0, min_vdot=0.01, weight_scale=78.0, copies={"input": 5})
+    placed = experiment.simulator.place(experiment.net)
+    assert sum(placed.delay_pairs.values()) == (50 if task == "yin-yang-chip" else 0)
+
+
+def test_files_can_switch_distortions_off() -> None:
+    change = 'simulator={kind="BrainScaleS2", chip=1, min_vdot=0.1, weight_scale=false, membrane_range=false}'
+    sim = build_experiment(load_config("yin-yang-chip", [change])).simulator
+    assert sim == BrainScaleS2(chip=1, min_vdot=0.1, weight_scale=None, membrane_range=None)
+    ideal = 'simulator={kind="BrainScaleS2.ideal", spike_jitter=0.03}'
+    assert build_experiment(load_config("yin-yang-chip", [ideal])).simulator == BrainScaleS2.ideal(
+        spike_jitter=0.03
+    )
+    with pytest.raises(ConfigError, match="spike_jiter"):
+        load_config("yin-yang-chip", ['simulator={kind="BrainScaleS2.ideal", spike_jiter=0.03}'])
+
+
+def fit(folder: Path | None, epochs: int, **given: Any) -> tuple[Any, Any]:
+    experiment = build_experiment(load_config("yin-yang-chip", ["data.size=400"]))
+    params = experiment.init()
+    history = evprop.train.fit(
+        *(experiment.net, params, experiment.data["train"], experiment.loss, experiment.optimiser),
+        epochs=epochs,
+        batch_size=50,
+        duration=experiment.duration,
+        seed=0,
+        simulator=experiment.simulator,
+        callbacks=[c for c in experiment.callbacks if c.name != "KeepBest"],
+        max_dw_norm=15.0,
+        run_dir=folder,
+        **given,
+    )
+    return history, params
+
+
+def test_it_learns_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    history, params = fit(None, 6)
+    assert history["accuracy"][-1] > history["accuracy"][0] + 0.15
+    assert np.abs(params["hidden_output.weight"]).max() <= 0.807
+    fit(tmp_path, 3)
+    _, again = fit(tmp_path, 6, resume=True)
+    for name, values in params.items():
+        np.testing.assert_array_equal(again[name], values)
+
+
+def test_clip_weights_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(ConfigError, match="must be finite and > 0"):
+        ClipWeights({"a": 0.0})
+    experiment = build_experiment(load_config("yin-yang-chip", ["data.size=50"]))
+    parts = (experiment.net, experiment.init(), experiment.data["train"], experiment.loss, experiment.optimiser)
+    given: dict[str, Any] = {"epochs": 1, "batch_size": 50, "duration": 100.0, "seed": 0}
+    with pytest.raises(ConfigError, match="did you mean 'input_hidden'"):
+        evprop.train.fit(*parts, **given, callbacks=[ClipWeights({"input_hiden": 1.0})])
+
+
+def test_the_fifth_unit_of_fast_and_deep() -> None:
+    five = evprop.datasets.yin_yang("test", encoding="fast_and_deep", tau_syn=6.0, size=20).spikes
+    four = evprop.datasets.yin_yang("test", encoding="delgrad", tau_syn=6.0, size=20).spikes
+    bias = five.units == 4
+    np.testing.assert_allclose(five.times[bias], 5.4)
+    assert np.array_equal(five.times[~bias], four.times)
+
+
+def test_costs_say_that_they_are_published() -> None:
+    cost = chip_cost(10_000, 48.0)
+    assert cost.energy_uj == pytest.approx(8.4)
+    assert "not measured" in str(cost)
+    assert "0.48 s" in str(cost)
