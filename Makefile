@@ -86,7 +86,9 @@ bench: $(VENV)/.built ## criterion for the kernels, whole training steps, memory
 bench-peers: $(VENV)/.built .venv-peers/.packages ## whole training steps beside the peers from PyPI (some GB of packages)
 	"$(BIN)/python" benches/report.py --peers .venv-peers/bin/python
 
-docs: $(VENV)/.built ## Rust API pages in target/doc, and a run of every snippet in README and docs
+docs: $(VENV)/.built ## the site in docs/_build, Rust API pages in target/doc, and a run of every snippet in README and docs
+	"$(BIN)/python" -m pip install --quiet --requirement requirements-docs.txt
+	"$(BIN)/python" -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build
 	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --package evprop
 	"$(BIN)/python" -m pytest tests/test_docs_snippets.py
 
@@ -97,4 +99,4 @@ ci: test lint ## what CI runs
 
 clean: ## remove what the targets above made (runs/ stays)
 	cargo clean
-	rm -rf "$(VENV)" .venv-peers .venv-extras dist python/evprop/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" .venv-peers .venv-extras docs/_build dist python/evprop/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
