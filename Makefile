@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-rust test-python test-slow test-extras lint format bench bench-peers docs wheel ci clean FORCE
+.PHONY: help train test test-rust test-python test-slow test-extras lint format bench bench-peers docs wheel wheel-check ci clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,9 @@ docs: $(VENV)/.built ## the site in docs/_build, Rust API pages in target/doc, a
 
 wheel: $(VENV)/.packages ## one abi3 wheel for Python 3.11 and later, in dist/
 	"$(BIN)/maturin" build --release --locked --out dist
+
+wheel-check: wheel ## install the wheel alone in an empty virtual environment without Rust, count what it brings, try it
+	"$(BIN)/python" tools/wheel_check.py $$(ls -t dist/*.whl | head -n 1)
 
 ci: test lint ## what CI runs
 

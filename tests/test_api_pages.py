@@ -24,12 +24,14 @@ MODULES = (
     *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.testing", "evprop.errors"),
     *("evprop.estimator", "evprop.interop.jax", "evprop.interop.nir", "evprop.interop.torch"),
+    "evprop.interop.neurobench",
 )
 MODULES += ("evprop.hardware",)
 NEEDS = {
     "evprop.testing": "hypothesis",
     "evprop.estimator": "sklearn",
     "evprop.interop.jax": "jax",
+    "evprop.interop.neurobench": "neurobench",
     "evprop.interop.nir": "nir",
     "evprop.interop.torch": "torch",
 }

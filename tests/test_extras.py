@@ -10,6 +10,7 @@ import pytest
 MODULES = {
     "evprop.estimator": ("sklearn", "sklearn"),
     "evprop.interop.jax": ("jax", "jax"),
+    "evprop.interop.neurobench": ("neurobench", "neurobench"),
     "evprop.interop.nir": ("nir", "nir"),
     "evprop.interop.torch": ("torch", "torch"),
 }

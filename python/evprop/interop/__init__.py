@@ -1,8 +1,9 @@
 """evprop in other frameworks; each module needs the extra of its name.
 
-    jax       a network as a pure function under jit, grad and vmap                                      evprop[jax]
-    nir       networks to and from the Neuromorphic Intermediate Representation                         evprop[nir]
-    torch     a network as an nn.Module: spikes and readouts with gradients, DataLoader workers        evprop[torch]
+    jax          a network as a pure function under jit, grad and vmap
+    neurobench   networks under NeuroBench's own harness
+    nir          networks to and from the Neuromorphic Intermediate Representation
+    torch        a network as an nn.Module: spikes and readouts with gradients, DataLoader workers
 
 Nothing here is loaded by `import evprop`; a module whose package is not installed says which extra brings it.
 """
