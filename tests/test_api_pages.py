@@ -24,7 +24,7 @@ MODULES = (
     *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.testing", "evprop.errors"),
     *("evprop.estimator", "evprop.interop.jax", "evprop.interop.nir", "evprop.interop.torch"),
-    "evprop.interop.neurobench",
+    *("evprop.distributed", "evprop.interop.neurobench"),
 )
 MODULES += ("evprop.hardware",)
 NEEDS = {

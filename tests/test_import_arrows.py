@@ -56,6 +56,7 @@ PYTHON = {
     "optim": 9,
     "metrics": 10,
     "testing": 10,
+    "distributed": 10,
     "hardware": 10,
     "plot": 11,
     "run": 11,
