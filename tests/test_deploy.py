@@ -39,7 +39,7 @@ def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_prints_and_writes(run: Path, some: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.net"
     text = call("deploy", run, "--out", out, "--data", some, "--dt", 0.5, "--fine-tune", 1, "--scale", "max")
-    for line in ("some.npz: 60 samples", "float ", "quantised ", "fine-tuned ", "2 of 128 cores", "not measured", "written: "):
+    for line in ("some.npz: 60 samples", "float ", "quantised ", "fine-tuned ", "2 of 128 cores", "not measured", "Jetson Orin Nano", "written: "):
         assert line in text, line
     for row in ("float", "quantised", "fine-tuned"):
         share = float(next(line for line in text.splitlines() if line.startswith(row)).split()[1])

@@ -72,9 +72,12 @@ def replay(
     duration: float,
     dtype: str,
 ) -> CoreRecord: ...
-def with_readouts(
+def observed_record(
     core: CoreNetwork,
-    record: CoreRecord,
+    batch: int,
+    duration: float,
+    dtype: str,
+    seen: list[tuple[_Spikes, _Array] | None],
     readouts: list[tuple[tuple[int, tuple[Any, ...]], _Array, _Floats | None]],
 ) -> CoreRecord: ...
 def brainscales2(

@@ -18,6 +18,7 @@ from .errors import ConfigError
 from .experiment import Experiment, open_run
 from .hardware import (
     COST_TABLES,
+    PUBLISHED,
     Counts,
     Loihi2,
     Placement,
@@ -105,6 +106,7 @@ class Deployment:
             + ", ".join(f"{totals[name] / self.counts.samples:,.0f} {name}s" for name in list(totals) if totals[name])
         )
         text += [str(estimate(self.counts, table)) for table in COST_TABLES.values()]
+        text += [f"published: {published}" for published in PUBLISHED]
         if self.out is not None:
             text.append(f"written: {self.out}")
         return text
@@ -200,7 +202,9 @@ def _fine_tune(
         duration=experiment.duration,
         seed=experiment.seed,
         simulator=simulator,
+        shuffle=training.get("shuffle", True),
         max_dw_norm=training.get("max_dw_norm"),
+        augment=experiment.augment,
         validation=validation,
         callbacks=callbacks,
     )

@@ -15,10 +15,12 @@ from .netx import load_net, save_net
 from .placement import Core, Placement, place
 from .program import Loihi2Connection, Loihi2Population, Loihi2Program, Loihi2Run
 from .quantise import Quantised, quantise
+from .record import Loihi2Record
 from .report import PopulationReport, ProjectionReport, QuantisationReport
 from .search import ScaleSearch, search_scales
 from .simulator import Loihi2, Loihi2Record
 from .substrate import ExternalSubstrate
+from .simulator import Loihi2
 
 __all__ = [
     "COST_TABLES",

@@ -7,6 +7,7 @@ measurement at all. Each entry is a range; where a source has one figure, both e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -119,10 +120,15 @@ class Published:
     energy_mj: float
     source: str
 
+    def __str__(self) -> str:
+        figures = ((self.energy_mj, "mJ"), (self.latency_ms, "ms"))
+        known = ", ".join(f"{value:g} {unit}" for value, unit in figures if not math.isnan(value))
+        return f"{self.system}, {self.task}, {self.network}: {known} a sample ({self.source})"
+
 
 _SHOESMITH = "Shoesmith et al. 2025, arXiv 2503.04341, from its power logs"
 _SECOND = "second-hand notes; not checked against the paper"
-_NONE = float("nan")
+_NONE = math.nan
 
 PUBLISHED = (
     Published("Jetson Orin Nano, batch 1", "SHD", "700-256-20 recurrent", 25.5, 82.3, _SHOESMITH),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .costs import OPERATIONS, CostTable, cost_table
 from .placement import Placement, place
 from .program import Loihi2Program
-from .simulator import Loihi2Record
+from .record import Loihi2Record
 
 Ints = NDArray[np.int64]
 Pair = tuple[float, float]

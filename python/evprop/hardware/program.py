@@ -150,6 +150,7 @@ class Loihi2Run:
 
     Attributes:
         steps, units, offsets: {population: arrays}: row (from 0) and neuron of each spike, CSR by sample.
+        currents: {population: u of that neuron in that row, for each spike}.
         u, v: {population: (batch, n_steps, n)} after each step, for the populations traced.
         alarms: the first places where the chip may differ (strict runs), by sample and step.
         alarm_counts: {kind: how many places in all}.
@@ -158,6 +159,7 @@ class Loihi2Run:
     steps: Mapping[str, NDArray[np.uint32]]
     units: Mapping[str, NDArray[np.uint32]]
     offsets: Mapping[str, NDArray[np.int64]]
+    currents: Mapping[str, NDArray[np.int64]]
     u: Mapping[str, NDArray[np.int64]]
     v: Mapping[str, Ints]
     alarms: tuple[Alarm, ...]
@@ -283,6 +285,7 @@ class Loihi2Program:
             steps={name: s[0] for name, s in zip(names, out["spikes"], strict=True)},
             units={name: s[1] for name, s in zip(names, out["spikes"], strict=True)},
             offsets={name: s[2] for name, s in zip(names, out["spikes"], strict=True)},
+            currents={name: s[3] for name, s in zip(names, out["spikes"], strict=True)},
             u={name: t[0] for name, t in traces.items()},
             v={name: t[1] for name, t in traces.items()},
             alarms=tuple(Alarm(ALARMS[a[0]], a[1], names[a[2]], *a[3:]) for a in out["alarms"]),

@@ -22,8 +22,8 @@ PLACES = 64
 """u and v have 6 binary places more than weights and thresholds."""
 MAX_MANTISSA = 2**12 - 1
 MAX_EXPONENT = 7
-BELOW = 8
-"""Thresholds that an inhibited neuron may lie below 0: our choice. A strict run finds the one that goes further."""
+RESERVE = 2
+"""Our choice: readouts of trained keyword spotters were seen to exceed 1 and not 2."""
 
 _UNSUPPORTED = {
     "v_reset": "the chip resets to 0. Subtract it from v_th, v_reset, v_init and i_bias: no spike changes by that.",
@@ -82,15 +82,15 @@ class Cell(NamedTuple):
         ``above``, ``below``: each neuron's sums of positive and of |negative| weights.
 
         The voltage allowed for is the one at which V comes to rest if every source of one sign fires once in every
-        tau_syn: the sum of their weights. A LIF neuron stops at its threshold, and is allowed for down to BELOW of
-        them.
+        tau_syn: the sum of their weights; for leaky integrators RESERVE times that. Upwards a LIF neuron stops at its
+        threshold.
         """
         bias = np.abs(wide[f"{self.name}.i_bias"])
-        voltage = float((bias + below).max(initial=0.0))
+        down = float((bias + below).max(initial=0.0))
         if self.kind == "lif":
             threshold = float(wide[f"{self.name}.v_th"].max())
-            return Room(threshold, max(min(voltage, BELOW * threshold), threshold))
-        return Room(0.0, max(voltage, float((bias + above).max(initial=0.0))))
+            return Room(threshold, max(down, threshold))
+        return Room(0.0, RESERVE * max(down, float((bias + above).max(initial=0.0))))
 
     def registers(
         self, wide: Mapping[str, Floats], scale: float, bound: str, step: Step

@@ -4,6 +4,7 @@ Population by population, twice over, each with the others as they stand:
 
     clipping    the share of its weights that keep their size; the larger ones are clipped and the others get finer
                 steps
+    room        a share of the voltage that the rules allow for: larger scales, as long as no sample leaves the range
     gain        a factor on all its weights, near 1: what makes up for spikes seen late and for the rounding of u and v
 
 A candidate is kept if it is better than what there was. The start is the better of the two rules.
@@ -31,6 +32,7 @@ from .simulator import Loihi2
 
 SHARES = (1.0, 0.999, 0.99, 0.97, 0.9)
 GAINS = (0.98, 0.99, 0.995, 1.0, 1.005, 1.01, 1.02)
+ROOMS = (0.5, 0.25)
 ROUNDS = 2
 
 
@@ -83,6 +85,8 @@ def search_scales(
     error = _error_of(net, params, spikes, simulator, duration, loss, targets, within)
     run = _Search(net, params, spikes, simulator, duration, error, loss)
     best = min(RULES, key=run.of_rule)
+    if run.refused is not None and not np.isfinite(run.of_rule(best)):
+        raise run.refused
     run.accept(run.of_rule(best), dict(replace(simulator, scale=best).quantise(net, params).scales))
     for _ in range(rounds):
         for name, population in net.populations.items():
@@ -130,6 +134,7 @@ class _Search:
     scales: dict[str, float] = field(default_factory=dict)
     rules: dict[str, float] = field(default_factory=dict)
     tried: int = 0
+    refused: HardwareError | None = None
 
     def of_rule(self, rule: str) -> float:
         if rule not in self.rules:
@@ -137,16 +142,15 @@ class _Search:
         return self.rules[rule]
 
     def run(self, scale: str | Mapping[str, float]) -> float:
-        """The error; infinite where the chip cannot hold it."""
+        """The error; infinite where the chip cannot hold it, or a number leaves its range."""
         self.tried += 1
         readouts = None if self.loss is None else self.loss.readouts(self.net)
         try:
             record = replace(self.simulator, scale=scale).simulate(
                 self.net, self.params, self.spikes, duration=self.duration, readouts=readouts
             )
-        except HardwareError:
-            if isinstance(scale, str):
-                raise
+        except HardwareError as error:
+            self.refused = error
             return np.inf
         return self.measure(record)
 
@@ -155,18 +159,26 @@ class _Search:
             self.error, self.scales = error, scales
 
     def improve(self, name: str, shares: Sequence[float], gains: Sequence[float]) -> None:
-        """Clipping, then gain, of one population."""
+        """Clipping, room, then gain, of one population."""
+        best = self.error
+        kept = 1.0
         for share in shares:
-            changed = self.scales | self.clipped(name, share)
-            self.accept(self.run(changed), changed)
+            self.attempt(self.clipped(name, share))
+            if self.error < best:
+                best, kept = self.error, share
+        for room in ROOMS:
+            self.attempt(self.clipped(name, kept, room))
         before = dict(self.scales)
         incoming = [p.name for p in self.net.projections if p.post == name]
         for gain in gains:
             if gain != 1.0:
-                changed = before | {p: before[p] * gain for p in incoming}
-                self.accept(self.run(changed), changed)
+                self.attempt({name: before[name]} | {p: before[p] * gain for p in incoming})
 
-    def clipped(self, name: str, share: float) -> dict[str, float]:
+    def attempt(self, changes: dict[str, float]) -> None:
+        changed = self.scales | changes
+        self.accept(self.run(changed), changed)
+
+    def clipped(self, name: str, share: float, room: float = 1.0) -> dict[str, float]:
         """Scales of a population at which a share of each projection's weights is not clipped."""
         step = self.simulator.step
         wide: dict[str, Floats] = {key: np.asarray(a, np.float64) for key, a in self.params.items()}
@@ -174,7 +186,9 @@ class _Search:
         incoming = [p for p in self.net.projections if p.post == name]
         weights, above, below = gather(incoming, cell, wide)
         every = np.concatenate([w.ravel() for w in weights])
-        chosen = fit(Levels.of(every, step.bits), _cut(every, share), cell.room(wide, above, below))
+        allowed = cell.room(wide, above, below)
+        allowed = allowed._replace(voltage=max(room * allowed.voltage, allowed.threshold))
+        chosen = fit(Levels.of(every, step.bits), _cut(every, share), allowed)
         return {name: chosen.scale} | {p.name: chosen.factor for p in incoming}
 
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from ..errors import HardwareError
 from ..network import Network
 from ..parameters import Array, check_dtype, check_duration
-from ..record import Record, SpikesGiven, collect_inputs
+from ..record import SpikesGiven, collect_inputs
 from ..simulators import ReadoutsGiven, _readout_specs
 from ..spikes import Spikes
 from .program import Alarm, Loihi2Run
 from .quantise import DECAY_TOLERANCE, Quantised, ScaleGiven, check_bits, check_dt, check_exponent, quantise
+from .record import Loihi2Record, Seen
 from .registers import PLACES, Step
 from .scales import Floats, check_rule
 from .steps import Sent, in_time, on_grid, row_times, rows_of
@@ -33,21 +33,6 @@ from .voltages import Read, read
 MIN_VDOT = 0.01
 TRACE_BYTES = 2**26
 """About how much of the voltages is held at once; more samples are run in parts."""
-
-
-class Loihi2Record(Record):
-    """A record of the chip's model.
-
-    Attributes:
-        quantised: `Quantised`: the program, its report and its scales. ``params`` are ``quantised.params``.
-        sent: {Input: what was sent to the chip}.
-        n_steps: rows that were run.
-        inputs: the input spikes at the times at which the chip got them, in the order given.
-    """
-
-    quantised: Quantised
-    sent: Mapping[str, Sent]
-    n_steps: int
 
 
 @dataclass(frozen=True)
@@ -131,29 +116,21 @@ class Loihi2:
         gridded = {name: on_grid(one, n_rows, self.dt, span) for name, one in given.items()}
         sent = {name: pair[1] for name, pair in gridded.items()}
         observed, reads = self._run(net, quantised, sent, n_rows, times, span, readouts or {})
-        base = Record.from_spikes(
+        kind = np.dtype(self.dtype)
+        narrow = [Read(np.ascontiguousarray(r.values, kind), r.peaks) for r in reads]
+        return Loihi2Record(
             net,
-            quantised.params,
+            quantised,
             {name: pair[0] for name, pair in gridded.items()},
             observed,
-            duration=span,
-            min_vdot=self.min_vdot,
-        )
-        kind = np.dtype(self.dtype)
-        values = [(spec, np.ascontiguousarray(r.values, kind), r.peaks) for spec, r in zip(specs, reads, strict=True)]
-        record = Loihi2Record(
-            net,
-            quantised.params,
-            base.inputs,
-            _core.with_readouts(net.core, base._core_record, values),
-            arrays=base._arrays,
+            list(zip(specs, narrow, strict=True)),
+            sent=sent,
+            n_steps=n_rows,
             duration=span,
             dtype=self.dtype,
-            readouts=readouts,
-            min_vdot=base.min_vdot,
+            readouts=readouts or {},
+            min_vdot=float(self.min_vdot),
         )
-        record.quantised, record.sent, record.n_steps = quantised, sent, n_rows
-        return record
 
     def _run(
         self,
@@ -164,14 +141,15 @@ class Loihi2:
         times: Floats,
         span: float,
         readouts: ReadoutsGiven,
-    ) -> tuple[dict[str, Spikes], list[Read]]:
-        """Spikes of the LIF populations and the readouts, in the order asked for."""
+    ) -> tuple[dict[str, Seen], list[Read]]:
+        """Spikes of the LIF populations with u at each, and the readouts in the order asked for."""
         traced = [name for name, asked in readouts.items() if asked]
         batch = len(next(iter(sent.values())).offsets) - 1
         width = 12 * n_rows * sum(net.populations[name].size for name in traced)
         part = max(1, TRACE_BYTES // width) if width else batch
         spiking = [name for name, p in net.populations.items() if p.kind == "lif"]
         seen: dict[str, list[Spikes]] = {name: [] for name in spiking}
+        currents: dict[str, list[Any]] = {name: [] for name in spiking}
         reads: list[list[Read]] = []
         for first in range(0, batch, part):
             chosen = {name: _samples(one, first, min(first + part, batch)) for name, one in sent.items()}
@@ -182,12 +160,14 @@ class Loihi2:
                 seen[name].append(
                     in_time(run.steps[name], run.units[name], run.offsets[name], net.populations[name].size, times)
                 )
+                currents[name].append(run.currents[name])
             reads.append(_read_all(net, quantised, run, seen, times, span, readouts))
         whole = [
             Read(np.concatenate([r.values for r in parts]), _joined([r.peaks for r in parts]))
             for parts in zip(*reads, strict=True)
         ]
-        return {name: Spikes.concatenate(parts) for name, parts in seen.items()}, whole
+        joined = {name: (Spikes.concatenate(seen[name]), np.concatenate(currents[name])) for name in spiking}
+        return joined, whole
 
 
 def _samples(sent: Sent, first: int, last: int) -> Sent:

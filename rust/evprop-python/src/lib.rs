@@ -23,7 +23,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(simulate::simulate, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::replay, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::trace, m)?)?;
-    m.add_function(wrap_pyfunction!(observed::with_readouts, m)?)?;
+    m.add_function(wrap_pyfunction!(observed::observed_record, m)?)?;
     m.add_function(wrap_pyfunction!(adjoint::backward, m)?)?;
     m.add_function(wrap_pyfunction!(brainscales2::brainscales2, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_first_spike, m)?)?;

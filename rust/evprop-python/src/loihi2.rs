@@ -82,7 +82,10 @@ impl CoreLoihi2 {
         let spikes: Vec<_> = out
             .spikes
             .into_iter()
-            .map(|s| (s.steps.into_pyarray(py), s.units.into_pyarray(py), s.offsets.into_pyarray(py)))
+            .map(|s| {
+                let (steps, units) = (s.steps.into_pyarray(py), s.units.into_pyarray(py));
+                (steps, units, s.offsets.into_pyarray(py), s.currents.into_pyarray(py))
+            })
             .collect();
         result.set_item("spikes", spikes)?;
         let mut traces = Vec::new();

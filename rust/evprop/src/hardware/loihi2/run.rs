@@ -68,6 +68,8 @@ pub struct Spikes {
     pub steps: Vec<u32>,
     /// Neuron of each spike.
     pub units: Vec<u32>,
+    /// u of that neuron in that row.
+    pub currents: Vec<i64>,
     /// By sample.
     pub offsets: Vec<i64>,
 }
@@ -187,6 +189,7 @@ impl Outcome {
             let before = all.offsets.last().copied().unwrap_or(0);
             all.steps.extend(new.steps);
             all.units.extend(new.units);
+            all.currents.extend(new.currents);
             all.offsets.extend(new.offsets.iter().skip(1).map(|x| x + before));
         }
         for (all, new) in self.traces.iter_mut().zip(part.traces) {
@@ -293,6 +296,7 @@ impl Workspace {
                 }
                 let spikes = &mut out.spikes[p];
                 spikes.units.extend_from_slice(fired);
+                spikes.currents.extend(fired.iter().map(|&k| state.u[k as usize]));
                 spikes.steps.resize(spikes.units.len(), step as u32);
                 if request.traced[p] {
                     out.traces[p].u.extend_from_slice(&state.u);
