@@ -121,6 +121,10 @@ def test_dataset_file(tmp_path):
     again = Dataset.load(tmp_path / "d.npz")
     assert again.spikes == data.spikes
     np.testing.assert_array_equal(again.labels, data.labels)
+    assert (again.n_classes, again.class_names, dict(again.groups)) == (3, ("yin", "yang", "dot"), {})
+    known = Dataset(data.spikes, data.labels, groups={"speaker": np.arange(50)})
+    known.save(tmp_path / "g.npz")
+    np.testing.assert_array_equal(Dataset.load(tmp_path / "g.npz").groups["speaker"], np.arange(50))
     whole = (tmp_path / "d.npz").read_bytes()
     for size in (0, 10, len(whole) // 2, len(whole) - 5):
         (tmp_path / "cut.npz").write_bytes(whole[:size])

@@ -72,6 +72,7 @@ PYTHON = {
     "estimator": 14,
     "experiment": 14,
     "deploy": 15,
+    "report": 15,
     "cli": 20,
 }
 

@@ -1,4 +1,4 @@
-"""The command line: ``evprop train | eval | deploy | info | bench``."""
+"""The command line: ``evprop train | eval | deploy | report | info | bench``."""
 
 from __future__ import annotations
 
@@ -140,26 +140,30 @@ def train(
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="An .npz file of evprop.datasets.Dataset.save; the experiment's own test set unless given.",
+    help="An HDF5 file in the layout of SHD and SSC (.h5, .h5.gz), or an .npz file of evprop.datasets.Dataset.save; "
+    "the experiment's own test set unless given.",
 )
 @click.option("--threads", type=int, help="Threads to use; results do not depend on it.")
 def evaluate(run: Path, data: Path | None, threads: int | None) -> None:
     """Evaluate the trained network of a RUN folder."""
     with _clear_errors():
-        from .datasets import Dataset
-        from .experiment import open_run
+        from .experiment import open_data, open_run
         from .metrics import confusion
 
         _threads(threads)
         experiment, params = open_run(run)
-        chosen = experiment.data["test"] if data is None else Dataset.load(data)
+        chosen = experiment.data["test"] if data is None else open_data(experiment, data)
         seen = experiment.evaluate(params, chosen)
         click.echo(f"{chosen.name}: {len(chosen)} samples")
         click.echo(f"accuracy {100 * seen.accuracy:.2f} %, loss {seen.loss:.4g}")
         counts = ", ".join(f"{name} {mean:.2f}" for name, mean in seen.spikes_per_neuron.items())
         click.echo(f"spikes per neuron: {counts or '-'}")
-        n = max(chosen.n_classes, experiment.data["test"].n_classes)
-        names = experiment.data["test"].class_names or tuple(str(k) for k in range(n))
+        sizes = {name: experiment.net.populations[name].size for name in seen.spikes_per_neuron}
+        layers = [f"input {chosen.spikes.n_spikes / len(chosen):.0f}"]
+        layers += [f"{name} {mean * sizes[name]:.0f}" for name, mean in seen.spikes_per_neuron.items()]
+        click.echo(f"spikes per sample: {', '.join(layers)}")
+        n = max(chosen.n_classes, 1 + int(seen.predictions.max()))
+        names = chosen.class_names or tuple(str(k) for k in range(n))
         click.echo("label \\ prediction" + "".join(f"{name:>12}" for name in (*names, "undecided")))
         for name, row in zip(names, confusion(seen.predictions, chosen.labels, n), strict=False):
             click.echo(f"{name:>18}" + "".join(f"{count:>12}" for count in row))
@@ -201,6 +205,25 @@ def deploy(
         )
         for line in deploy_run(run, settings, out=out, data=data).lines():
             click.echo(line)
+
+
+@main.command()
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="RUN...",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The HTML file; report.html in the first RUN unless given."
+)
+def report(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Write one self-contained HTML file about finished RUN folders (extra [plot])."""
+    with _clear_errors():
+        from .report import write_report
+
+        click.echo(f"wrote {write_report(runs, out or runs[0] / 'report.html')}")
 
 
 @main.command()

@@ -5,6 +5,7 @@ arguments of `evprop.losses.FirstSpike`. So the documentation of the classes is 
 and an unknown key is an error that suggests the nearest one. Sections:
 
     name, description, seed, duration (ms)
+    base                 a shipped experiment that this one changes: tables merge, all else replaces
     [data]               kind = "yin_yang" | "sequence_detection" | "recordings"
     [populations.NAME]   kind = "Input" | "LIF" | "LI"         constants: numbers or initialisers
     [projections.NAME]   kind = "Dense"                        weight, delay: numbers or initialisers
@@ -141,10 +142,10 @@ def load_config(task: str | Path, overrides: Sequence[str] = ()) -> Config:
     string.
     """
     text = _text_of(task)
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{task} is no valid TOML: {error}") from error
+    values = _parsed(text, task)
+    if "base" in values:
+        values = _on_its_base(values, str(task))
+        text = f"{text.split(chr(10), 1)[0]}\n\n{to_toml(values)}"
     check(values)
     for line in overrides:
         changed = copy.deepcopy(values)
@@ -156,6 +157,43 @@ def load_config(task: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not _says(text, values):
         text = f"# {values['name']}, as changed by: {'; '.join(overrides)}\n\n{to_toml(values)}"
     return Config(values, text)
+
+
+def _parsed(text: str, task: str | Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{task} is no valid TOML: {error}") from error
+
+
+def _on_its_base(values: dict[str, Any], *tasks: str) -> dict[str, Any]:
+    """The settings of the experiment named by ``base``, as changed by these."""
+    base = values.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{tasks[-1]}: base is {base!r}; it must be the name of an experiment.")
+    if base in tasks:
+        raise ConfigError(f"{' -> '.join((*tasks, base))}: an experiment cannot be its own base.")
+    below = _parsed(_text_of(base), base)
+    if "base" in below:
+        below = _on_its_base(below, *tasks, base)
+    return _merged(below, values)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of the same kind merge; everything else of ``above`` replaces what is below."""
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        if isinstance(known, Mapping) and isinstance(value, Mapping) and _alike(known, value):
+            merged[key] = _merged(known, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _alike(known: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    """Whether a table changes another one, and does not put something of another kind in its place."""
+    return bool(value.get("kind", known.get("kind")) == known.get("kind"))
 
 
 def _text_of(task: str | Path) -> str:

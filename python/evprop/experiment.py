@@ -30,8 +30,8 @@ from . import __version__, num_threads
 from .augment import Augmentation
 from .callbacks import Callback, KeepBest, Progress, health_line
 from .config import CALLBACKS, DATA, Config, arguments_of, build, load_config
-from .datasets import Dataset, recordings, yin_yang, yin_yang_encoding
-from .errors import CheckpointError, CheckpointNotFoundError, MissingExtraError
+from .datasets import Dataset, read_hdf5, recordings, yin_yang, yin_yang_encoding
+from .errors import CheckpointError, CheckpointNotFoundError, DatasetError, MissingExtraError
 from .files import load, save, write_atomically
 from .losses import Loss
 from .metrics import Evaluation, evaluate
@@ -277,6 +277,31 @@ def open_run(folder: Path) -> tuple[Experiment, dict[str, Array]]:
     )
 
 
+def open_data(experiment: Experiment, path: Path) -> Dataset:
+    """A file for a trained network: .npz of `Dataset.save`, or HDF5 (`read_hdf5`), cropped to the trial.
+
+    Raises:
+        DatasetError: channels or classes that are not those of the network.
+    """
+    net = experiment.net
+    n_units, n_classes = (sum(net.populations[name].size for name in names) for names in (net.inputs, net.outputs))
+    data = Dataset.load(path) if path.suffix == ".npz" else read_hdf5(path, n_units=n_units)
+    if data.spikes.n_units != n_units:
+        raise DatasetError(f"{path} has {data.spikes.n_units} channels, the network has {n_units} inputs.")
+    top = int(data.spikes.units.max(initial=0))
+    if 2 * top < n_units and len(data) and data.spikes.n_spikes > 10 * n_units:
+        raise DatasetError(
+            f"{path}: no spike comes from a channel above {top}, and the network has {n_units} inputs; these are "
+            "recordings of fewer channels."
+        )
+    if data.class_names and data.n_classes != n_classes:
+        raise DatasetError(
+            f"{path} has {data.n_classes} classes ({', '.join(data.class_names[:4])}, ...), the network has "
+            f"{n_classes} outputs."
+        )
+    return _cropped(data, experiment.duration)
+
+
 def draw(experiment: Experiment, params: dict[str, Array], history: History, folder: Path) -> list[Path]:
     """Write the pictures of a run; without Matplotlib one line on stderr instead."""
     from . import plot
@@ -339,6 +364,7 @@ __all__ = (
     "build_experiment",
     "draw",
     "new_folder",
+    "open_data",
     "open_run",
     "train_experiment",
 )

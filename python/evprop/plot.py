@@ -81,6 +81,60 @@ def learning_curves(rows: Iterable[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def compare_curves(logs: Mapping[str, Iterable[Mapping[str, Any]]]) -> Figure:
+    """Loss and error of several runs over the epochs: training dotted, validation (where there is one) solid.
+
+    Args:
+        logs: {run: its log}, as for `learning_curves`.
+    """
+    read = {name: list(rows) for name, rows in logs.items()}
+    if not read or not all(read.values()):
+        raise ParameterError("compare_curves: there is a log without an epoch, or none at all.")
+    figure = _figure(10.5, 3.4)
+    left, right = figure.subplots(1, 2)
+    for k, (name, rows) in enumerate(read.items()):
+        colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
+        epochs = [row["epoch"] for row in rows]
+        for axes, column, change in ((left, "loss", _same), (right, "accuracy", _percent_wrong)):
+            for prefix, style, label in (("", ":", None), ("val_", "-", name)):
+                values = [change(_number(row.get(prefix + column))) for row in rows]
+                if not np.isnan(values).all():
+                    axes.plot(epochs, values, style, color=colour, label=label, lw=1.2)
+    left.set(xlabel="epoch", ylabel="loss", title="Loss")
+    right.set(xlabel="epoch", ylabel="wrong [%]", title="Error (dotted: training, solid: validation)")
+    right.set_ylim(bottom=0.0)
+    for axes in (left, right):
+        _bare(axes)
+    if right.get_legend_handles_labels()[1]:
+        right.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def confusion_matrix(table: ArrayLike, class_names: Sequence[str]) -> Figure:
+    """The table of `evprop.metrics.confusion` as a picture: rows are labels, columns predictions; each row is coloured
+    by its share."""
+    counts = np.asarray(table, dtype=np.int64)
+    n = len(class_names)
+    if counts.shape != (n, n + 1):
+        raise ParameterError(
+            f"confusion_matrix: the table has shape {counts.shape}; {n} classes need ({n}, {n + 1})."
+        )
+    shown = counts if counts[:, n].any() else counts[:, :n]
+    share = shown / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 1.6 + 0.42 * n
+    figure = _figure(side + 0.42 * (shown.shape[1] - n), side)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for i, j in zip(*np.nonzero(shown), strict=True):
+        colour = "white" if share[i, j] > 0.6 else "black"
+        axes.text(j, i, str(shown[i, j]), ha="center", va="center", color=colour, fontsize=8)
+    columns = [*class_names, "undecided"][: shown.shape[1]]
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    axes.set_yticks(range(n), class_names)
+    axes.set(xlabel="prediction", ylabel="label")
+    return figure
+
+
 def raster(record: Record, sample: int = 0, *, title: str = "") -> Figure:
     """The spikes of one sample in every spiking population, one panel each, in the order of the network."""
     if not 0 <= sample < record.batch_size:
@@ -198,7 +252,7 @@ def _yin_yang_border(axes: Axes) -> None:
 
 
 def histograms(net: Network, before: Mapping[str, Array], after: Mapping[str, Array]) -> Figure:
-    """Weights and delays of every projection, before (grey) and after training (blue).
+    """Weights and delays of every projection and trained constants, before (grey) and after training (blue).
 
     A parameter that training does not change has one outline only.
     """

@@ -93,7 +93,9 @@ class Dataset:
         return np.bincount(self.labels, minlength=self.n_classes).astype(np.int64, copy=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an .npz file for `Dataset.load` and ``evprop eval --data``: the arrays of FILE_ARRAYS, times in ms."""
+        """Write an .npz file for `Dataset.load` and ``evprop eval --data``: FILE_ARRAYS with times in ms, and
+        n_classes, class_names and group.NAME, which `load` can do without. ``points`` are not in it."""
+        groups: dict[str, Any] = {f"group.{name}": members for name, members in self.groups.items()}
         with Path(path).open("wb") as file:
             np.savez_compressed(
                 file,
@@ -102,6 +104,9 @@ class Dataset:
                 offsets=self.spikes.offsets,
                 labels=self.labels,
                 n_units=np.int64(self.spikes.n_units),
+                n_classes=np.int64(self.n_classes),
+                class_names=np.array(self.class_names, dtype=np.str_),
+                **groups,
             )
 
     @classmethod
@@ -122,7 +127,10 @@ class Dataset:
             )
         try:
             spikes = Spikes(found["times"], found["units"], found["offsets"], n_units=int(found["n_units"]))
-            return cls(spikes, found["labels"], name=Path(name).name)
+            names = tuple(str(key) for key in found.get("class_names", ()))
+            groups = {k.removeprefix("group."): a for k, a in found.items() if k.startswith("group.")}
+            n_classes = int(found.get("n_classes", 0))
+            return cls(spikes, found["labels"], Path(name).name, n_classes, names, groups=groups)
         except EvpropError as error:
             raise DatasetError(f"{name}: {error}") from error
 
