@@ -15,7 +15,7 @@ import scipy.sparse
 
 from evprop import LI, LIF, Dense, Input, Network, Sparse
 from evprop.errors import EvpropError, NetworkError, ParameterError
-from evprop.init import Constant, Initialiser, LogNormal, Normal, Uniform
+from evprop.init import Constant, Initialiser, LogNormal, Normal, Tonotopic, Uniform
 
 
 def network(**changes: Any) -> Network:
@@ -128,6 +128,22 @@ def test_the_seed_s_stream_is_that_of_default_rng(kind: Any, draw: str) -> None:
     assert "stream" not in str(kind(0.1, 0.5))
     assert Initialiser.from_dict(source.to_dict()) == source
     assert "stream" not in kind(0.1, 0.5).to_dict()
+
+
+def test_tonotopic_weights_are_alike_nearby() -> None:
+    """Mean, standard deviation at the edge as in the middle, and the correlation of overlapping Gaussians."""
+    w = Tonotopic(0.2, 0.5, 4.0).draw(np.random.default_rng(0), (120, 4000))
+    assert w.mean() == pytest.approx(0.2, abs=0.02)
+    np.testing.assert_allclose(w.std(axis=1), 0.5, rtol=0.06)
+    for gap in (0, 2, 8, 40):
+        seen = np.corrcoef(w[50], w[50 + gap])[0, 1]
+        assert seen == pytest.approx(np.exp(-(gap**2) / (4 * 4.0**2)), abs=0.05)
+    plain = np.random.default_rng(1).normal(0.0, 0.5, (10, 3))
+    near = [[sum(np.exp(-((i - j) ** 2) / 2) * plain[j, k] for j in range(10)) for k in range(3)] for i in range(10)]
+    scale = [np.sqrt(sum(np.exp(-((i - j) ** 2)) for j in range(10))) for i in range(10)]
+    drawn = Tonotopic(0.1, 0.5, 1.0).draw(np.random.default_rng(1), (10, 3))
+    np.testing.assert_allclose(drawn, 0.1 + np.array(near) / np.array(scale)[:, None], rtol=1e-12)
+    assert Initialiser.from_dict(Tonotopic(0.1, 0.5, 1.0).to_dict()) == Tonotopic(0.1, 0.5, 1.0)
 
 
 def test_streams_are_the_same_on_every_machine() -> None:
@@ -334,6 +350,8 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: network().population("hiden"), r"unknown population 'hiden': did you mean 'hidden'"),
     (lambda: Normal(0.0, 1.0, stream="sed"), r"Normal: stream='sed' is unknown: did you mean 'seed'"),
     (lambda: Normal(0.0, -1.0), r"Normal: std=-1.0 must be >= 0"),
+    (lambda: Tonotopic(0.0, 1.0, 0.0), r"Tonotopic: std=1.0 must be >= 0 and width=0.0 > 0"),
+    (lambda: Tonotopic(9.0, 1.0, 2.0).draw(np.random.default_rng(0), (2,)), r"Dense projection, not shape \(2,\)"),
     (lambda: LogNormal(0.0, -1.0), r"LogNormal: sigma=-1.0 must be >= 0"),
     (lambda: Uniform(2.0, 1.0), r"Uniform: low=2.0 must not exceed high=1.0"),
     (lambda: Uniform(0.0, math.inf), r"Uniform: high=inf must be finite"),

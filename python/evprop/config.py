@@ -47,7 +47,7 @@ def _named(*classes: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
     return {c.__name__: c for c in classes}
 
 
-INITIALISERS = _named(init.Constant, init.LogNormal, init.Normal, init.Uniform)
+INITIALISERS = _named(init.Constant, init.LogNormal, init.Normal, init.Tonotopic, init.Uniform)
 READOUTS = _named(losses.Final, losses.Integral, losses.Max, losses.Sampled, losses.WeightedIntegral)
 SCHEDULES = _named(
     optim.Constant, optim.CosineDecay, optim.EaseIn, optim.ExponentialDecay, optim.StepDecay

@@ -104,6 +104,41 @@ class Normal(Initialiser):
 
 
 @dataclass(frozen=True)
+class Tonotopic(Initialiser):
+    """Normal with the given mean and standard deviation, alike on neighbouring channels: receptive fields.
+
+    Each weight is the mean of independent normal numbers over the presynaptic units nearby, weighted by
+    exp(-(i - j)^2 / (2 width^2)) and scaled to ``std``; ``width`` (> 0) counts presynaptic units. Channels of a cochlea
+    that lie side by side spike alike, so the sum over independent weights is nearly the same for every neuron; with
+    fields of some channels, neurons differ from the start.
+    """
+
+    mean: float
+    std: float
+    width: float
+    stream: str = field(default="own", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _finite(self, mean=self.mean, std=self.std, width=self.width)
+        _known_stream(self)
+        if self.std < 0 or self.width <= 0:
+            raise ParameterError(f"Tonotopic: std={self.std!r} must be >= 0 and width={self.width!r} > 0.")
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        if len(shape) != 2:
+            raise ParameterError(f"Tonotopic draws the weights of a Dense projection, not shape {shape}.")
+        distance = np.subtract.outer(np.arange(shape[0]), np.arange(shape[0])) / self.width
+        kernel = np.exp(-0.5 * distance**2)
+        kernel /= np.sqrt(np.sum(kernel**2, axis=1, keepdims=True))
+        noise = rng.normal(0.0, self.std, shape)
+        # sums in a fixed order, whatever BLAS does with a matrix product
+        smooth = np.zeros(shape)
+        for j in range(shape[0]):
+            smooth += kernel[:, j : j + 1] * noise[j]
+        return self.mean + smooth
+
+
+@dataclass(frozen=True)
 class LogNormal(Initialiser):
     """exp of a normal with mean ``mu`` and standard deviation ``sigma`` (>= 0): never negative."""
 

@@ -1,6 +1,7 @@
 """Data sets: recordings in the layout of SHD and SSC, Yin-Yang, sequence detection, and `Dataset` for any other."""
 
 from .base import Dataset, Latency
+from .events import from_events
 from .hdf5 import read_hdf5
 from .recordings import recordings
 from .sequence import sequence_detection
@@ -10,6 +11,7 @@ from .yin_yang import yin_yang, yin_yang_encoding, yin_yang_points
 __all__ = [
     "Dataset",
     "Latency",
+    "from_events",
     "read_hdf5",
     "recordings",
     "sequence_detection",
