@@ -18,13 +18,21 @@ from evprop.callbacks import (
     Progress,
     ReduceOnPlateau,
     SaveCheckpoint,
+    StopOnSilence,
     StopWhen,
     WeightBumping,
     describe,
     health_line,
 )
 from evprop.datasets import Dataset, sequence_detection, yin_yang
-from evprop.errors import CheckpointError, ConfigError, DatasetError, TargetError, UnknownNameError
+from evprop.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    TargetError,
+    TrainingError,
+    UnknownNameError,
+)
 from evprop.losses.skip_silent import SkipSilentLabels
 from evprop.metrics import accuracy, confusion, evaluate, spikes_per_neuron
 from evprop.optim import Adam, ExponentialDecay, Sigmoid
@@ -520,6 +528,20 @@ def test_reduce_on_plateau(data, tmp_path):
     run(part, resumed, net, epochs=8, callbacks=callbacks(), run_dir=tmp_path, resume=True)
     for name in params:
         np.testing.assert_array_equal(params[name], resumed[name])
+
+
+def test_silence_ends_training_and_keeps_the_checkpoint(data, tmp_path):
+    net, params = network()
+
+    class Silencer(Callback):
+        def on_epoch(self, run, row):
+            if run.epoch == 2:
+                run.params["input_hidden.weight"][...] = 0.0
+
+    with pytest.raises(TrainingError, match=r"'hidden' fired no spike in epoch 3.*PeakVoltage"):
+        run((data[0][:32], data[1][:5]), params, net, callbacks=[StopOnSilence(), Silencer()], run_dir=tmp_path)
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_patience_is_checked(data):

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, TrainingError, nearest
 from .files import write_atomically
 from .parameters import Array
 from .record import Record
@@ -207,6 +207,21 @@ class ReduceOnPlateau(Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._watch.restore(state)
+
+
+class StopOnSilence(Callback):
+    """Ends training with a `TrainingError` after an epoch in which a LIF population fired no spike at all.
+
+    No exact gradient reaches such a population again. The last checkpoint on the disk is the one from before.
+    """
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        for name, mean in row["spikes_per_neuron"].items():
+            if mean == 0.0:
+                raise TrainingError(
+                    f"population {name!r} fired no spike in epoch {row['epoch']}, and without spikes no gradient "
+                    "reaches it. Try larger first weights, a smaller learning rate, or losses.PeakVoltage."
+                )
 
 
 class _Watch:
@@ -411,6 +426,7 @@ __all__ = (
     "Progress",
     "ReduceOnPlateau",
     "SaveCheckpoint",
+    "StopOnSilence",
     "StopWhen",
     "WeightBumping",
     "describe",

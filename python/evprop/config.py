@@ -15,7 +15,8 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [[augment]]          kind = "ShiftChannels" | "Blend" | ...; in this order (augment.py)
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
     [training]           epochs, batch_size, max_dw_norm, shuffle
-    [callbacks.KIND]     KIND = ClipWeights | KeepBest | EarlyStopping | ReduceOnPlateau | StopWhen | WeightBumping
+    *(callbacks.ClipWeights, callbacks.EarlyStopping, callbacks.KeepBest, callbacks.ReduceOnPlateau),
+    *(callbacks.StopOnSilence, callbacks.StopWhen, callbacks.WeightBumping),
 
 An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
 """
@@ -65,7 +66,7 @@ AUGMENTATIONS = _named(
 OPTIMISERS = _named(optim.SGD, optim.Adam, optim.AdamW)
 CALLBACKS = _named(
     *(callbacks.ClipWeights, callbacks.EarlyStopping, callbacks.KeepBest, callbacks.ReduceOnPlateau),
-    *(callbacks.StopWhen, callbacks.WeightBumping),
+    *(callbacks.StopOnSilence, callbacks.StopWhen, callbacks.WeightBumping),
 )
 SIMULATORS = _named(Exact, Loihi2, BrainScaleS2) | {"BrainScaleS2.ideal": BrainScaleS2.ideal}
 NESTED: Mapping[str, Registry] = {
