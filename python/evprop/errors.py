@@ -45,6 +45,10 @@ class TargetError(EvpropError, ValueError):
     """Labels or target times that do not fit the loss, the batch or the output population."""
 
 
+class ConvergenceError(EvpropError, RuntimeError):
+    """An iteration that did not reach its tolerance within its limit."""
+
+
 class RecordError(EvpropError, RuntimeError):
     """A record asked for what it does not hold, or whose parameters changed since it was made."""
 

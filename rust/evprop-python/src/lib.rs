@@ -9,6 +9,7 @@ mod losses;
 mod network;
 mod observed;
 mod simulate;
+mod sparse;
 mod spikes;
 
 use pyo3::prelude::*;
@@ -19,6 +20,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<network::CoreNetwork>()?;
     m.add_class::<simulate::CoreRecord>()?;
     m.add_class::<loihi2::CoreLoihi2>()?;
+    m.add_class::<sparse::CorePursuit>()?;
     m.add_function(wrap_pyfunction!(spikes::check_spikes, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::simulate, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::replay, m)?)?;

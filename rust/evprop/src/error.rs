@@ -100,6 +100,19 @@ pub enum Error {
         /// Time reached, ms.
         time: f64,
     },
+    /// An iteration that did not reach its tolerance.
+    #[error(
+        "sample {sample}: the duality gap is {gap:e} of ||x||^2 / 2 after {iterations} iterations; allow more \
+         (max_iterations), a larger gap (tolerance; rounding ends at about 1e-15), or use larger weights"
+    )]
+    NotConverged {
+        /// Sample in the batch.
+        sample: usize,
+        /// The relative gap reached.
+        gap: f64,
+        /// How many iterations were made.
+        iterations: usize,
+    },
     /// The caller asked to stop (Ctrl-C).
     #[error("interrupted")]
     Cancelled,

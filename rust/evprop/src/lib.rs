@@ -7,6 +7,7 @@
 //! * [`simulate`]: every spike of a batch; [`record`]: what that leaves behind;
 //! * [`loss`]: values and cotangents of spike times and readouts; [`adjoint`]: cotangents to gradients;
 //! * [`hardware`]: neuromorphic chips in their own arithmetic;
+//! * [`sparse`]: sparse codes in groups, and derivatives through them;
 //! * [`parallel`]: samples over threads, results in a fixed order.
 pub mod adjoint;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod parallel;
 pub mod projection;
 pub mod record;
 pub mod simulate;
+pub mod sparse;
 pub mod spikes;
 #[doc(hidden)]
 pub mod test_problems;
