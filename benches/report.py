@@ -130,11 +130,11 @@ def table_s(results: dict[str, dict[str, Any]]) -> str:
 
 
 def machine_limit() -> dict[str, float]:
-    """Milliseconds a sample of the two loops of `limit_f32` in the kernels' bench; empty without cargo."""
+    """Milliseconds a sample of the two loops of `limit_float32` in the kernels' bench; empty without cargo."""
     if shutil.which("cargo") is None:
         print("skipped: the machine's own limit (cargo is not installed)", file=sys.stderr)
         return {}
-    command = ["cargo", "bench", "--locked", "--quiet", "--package", "evprop", "--bench", "kernels", "--", "limit_f32"]
+    command = ["cargo", "bench", "--locked", "--quiet", "--package", "evprop", "--bench", "kernels", "--", "limit_float32"]
     subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     target = json.loads(
         subprocess.run(
@@ -144,7 +144,7 @@ def machine_limit() -> dict[str, float]:
             capture_output=True,
         ).stdout
     )["target_directory"]
-    folder = Path(target) / "criterion" / "limit_f32"
+    folder = Path(target) / "criterion" / "limit_float32"
     loops = ("rows_to_state", "state_to_rows")
     estimates = {loop: json.loads((folder / loop / "new" / "estimates.json").read_text()) for loop in loops}
     return {loop: estimate["median"]["point_estimate"] / 1e6 for loop, estimate in estimates.items()}
