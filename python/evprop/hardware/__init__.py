@@ -18,9 +18,8 @@ from .quantise import Quantised, quantise
 from .record import Loihi2Record
 from .report import PopulationReport, ProjectionReport, QuantisationReport
 from .search import ScaleSearch, search_scales
-from .simulator import Loihi2, Loihi2Record
-from .substrate import ExternalSubstrate
 from .simulator import Loihi2
+from .substrate import ExternalSubstrate
 
 __all__ = [
     "COST_TABLES",
