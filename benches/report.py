@@ -134,7 +134,8 @@ def machine_limit() -> dict[str, float]:
     if shutil.which("cargo") is None:
         print("skipped: the machine's own limit (cargo is not installed)", file=sys.stderr)
         return {}
-    command = ["cargo", "bench", "--locked", "--quiet", "--package", "evprop", "--bench", "kernels", "--", "limit_float32"]
+    own = ["--quiet", "--package", "evprop", "--bench", "kernels", "--", "limit_float32"]
+    command = ["cargo", "bench", "--locked", *own]
     subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     target = json.loads(
         subprocess.run(
