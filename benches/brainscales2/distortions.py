@@ -4,7 +4,7 @@
 
 RUN is the folder of
 
-    evprop train yin-yang-chip-weights --set 'simulator={kind="BrainScaleS2.ideal", min_vdot=0.01}'
+    evprop train yin-yang-chip --set 'simulator={kind="BrainScaleS2.ideal", min_vdot=0.01}'
 
 a network trained without any distortion. It is tested as it is on chips 0 to 4: with all distortions, without each of
 them, and with each of them alone. Prints a Markdown table; writes brainscales2-distortions.png and
@@ -47,7 +47,7 @@ def main() -> None:
     experiment, params = open_run(given.run)
     full = evprop.BrainScaleS2(chip=0, min_vdot=0.01, weight_scale=78.0, copies={"input": 5})
     others = ("readout_period", "delay_range", "delay_step", "delay_jitter", "refractory_range", "resources")
-    full = full.without(*others)  # not asked of a net that has no delays and is read by its spikes
+    full = full.without(*others)  # the rest: read by its spikes, delays as they are
     ideal = full.without(*(n for n in OFF if n != "copies"))
     rows: list[tuple[str, np.ndarray, np.ndarray]] = [("none", *figures(experiment, params, [ideal], ideal))]
     for name, members in GROUPS.items():
