@@ -42,7 +42,7 @@ MODULES = {
     "augment": "ShiftChannels Blend JitterTimes ScaleTimes DropSpikes DropChannels",
     "datasets": "read_hdf5 recordings",
     "testing": "gradcheck",
-    "sparse": "Pursuit Codes equal_groups group_norms grassmannian",
+    "sparse": "Pursuit Codes equal_groups group_norms grassmannian PursuitClassifier ifgsm coherence block_coherence",
     "hardware": "Loihi2 Loihi2Program quantise BrainScaleS2 ExternalSubstrate calibrate",
 }
 
