@@ -5,14 +5,13 @@
 
 A Grassmannian dictionary of 300 atoms in 100 dimensions, 75 groups of 4, 8 groups in use with values from U[1, 2],
 x = D a. Classifiers are the truth: the sign of w . a (BP, GBP) or of w . norms (pooled), w Gaussian of norm 1, among
-samples with a margin of at least eta; they are given the code that was found. BP has l1 = 0.2, GBP l2 = 0.25 (the paper
+samples with a margin of at least eta; they are given the code that was found. BP has l1 = 0.25, GBP l2 = 0.3 (the paper
 does not give its weights; with these the supports are near its own). A group is in use if any of its numbers is not 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 
@@ -49,14 +48,12 @@ def draw_with_margin(rng: np.random.Generator, n: int, w: np.ndarray, pooled: bo
 def supports(name: str, pursuit: Pursuit, codes: np.ndarray, tolerance: float) -> None:
     groups = equal_groups(300, 4)
     wanted = group_norms(codes, groups) > 0.0
-    started = time.perf_counter()
     found = pursuit.solve(codes @ pursuit.dictionary.T, tolerance=tolerance)
-    spent = time.perf_counter() - started
     used = group_norms(found.values, groups) > 0.0
     right = used == wanted
     print(
         f"| {name} | {100 * right.mean():.1f} | {100 * right.all(axis=1).mean():.1f} | {100 * (1 - used.mean()):.1f} "
-        f"| {found.iterations.mean():.0f} | {1e3 * spent / len(codes):.2f} |",
+        f"| {found.iterations.mean():.0f} |",
         flush=True,
     )
 
@@ -70,10 +67,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     dictionary, groups = grassmannian(100, 300, seed=args.seed), equal_groups(300, 4)
-    bp, gbp = Pursuit(dictionary, l1=0.2), Pursuit(dictionary, groups=groups, l2=0.25)
+    bp, gbp = Pursuit(dictionary, l1=0.25), Pursuit(dictionary, groups=groups, l2=0.3)
     print(f"coherence {coherence(dictionary):.3f}; {args.samples} samples, gap {args.tolerance:g}\n")
-    print("| code | groups right, % | all right, % | groups not in use, % | iterations | ms per sample |")
-    print("|---|---|---|---|---|---|")
+    print("| code | groups right, % | all right, % | groups not in use, % | iterations |")
+    print("|---|---|---|---|---|")
     codes = draw(np.random.default_rng(args.seed), args.samples)
     for name, pursuit in (("BP", bp), ("GBP", gbp)):
         supports(name, pursuit, codes, args.tolerance)
