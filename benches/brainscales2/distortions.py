@@ -4,7 +4,7 @@
 
 RUN is the folder of
 
-    evprop train yin-yang-chip --set 'simulator={kind="BrainScaleS2.ideal", min_vdot=0.01}'
+    evprop train yin-yang-chip --set 'simulator={kind="BrainScaleS2.ideal", min_vdot=0.05}'
 
 a network trained without any distortion. It is tested as it is on chips 0 to 4: with all distortions, without each of
 them, and with each of them alone. Prints a Markdown table; writes brainscales2-distortions.png and
