@@ -12,8 +12,8 @@ from hypothesis import given, settings
 import evprop
 from evprop.errors import HardwareError, ParameterError
 from evprop.hardware import BrainScaleS2
-from evprop.hardware.brainscales2 import OFF
-from evprop.hardware.brainscales2_mapping import round_weights
+from evprop.hardware.brainscales2.mapping import round_weights
+from evprop.hardware.brainscales2.simulator import OFF
 from evprop.losses import CrossEntropy, Final, Integral, Max, RelativeMSE, Sampled, WeightedIntegral
 from strategies import Problem, busy_problems
 

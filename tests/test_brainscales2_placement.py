@@ -11,7 +11,7 @@ import pytest
 import evprop
 from evprop.errors import HardwareError
 from evprop.hardware import BrainScaleS2, BrainScaleS2Placement
-from evprop.hardware.brainscales2_placement import place
+from evprop.hardware.brainscales2.placement import place
 
 
 def layers(*sizes: int, delay: str | None = None, recurrent: bool = False) -> evprop.Network:

@@ -10,7 +10,7 @@ import pytest
 import evprop
 from evprop.errors import CheckpointError, HardwareError
 from evprop.hardware import Loihi2Connection, Loihi2Population, Loihi2Program, load_net, quantise, save_net
-from evprop.hardware.netx import fill_bits
+from evprop.hardware.loihi2.netx import fill_bits
 
 h5py = pytest.importorskip("h5py")
 

@@ -10,7 +10,7 @@ import pytest
 import evprop
 from evprop.errors import HardwareError
 from evprop.hardware import quantise
-from evprop.hardware.decays import decay_of, kappa, lift, peak
+from evprop.hardware.loihi2.decays import decay_of, kappa, lift, peak
 
 INPUTS, HIDDEN, OUTPUTS = 6, 8, 3
 

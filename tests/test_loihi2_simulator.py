@@ -8,7 +8,7 @@ import pytest
 import evprop
 from evprop.datasets import yin_yang
 from evprop.errors import HardwareError, ParameterError
-from evprop.hardware import simulator as module
+from evprop.hardware.loihi2 import simulator as module
 from evprop.losses import CrossEntropy, Final, FirstSpike, Integral, Max, Sampled, WeightedIntegral
 
 N_IN, N_HIDDEN, N_OUT, T = 7, 12, 3, 60.0

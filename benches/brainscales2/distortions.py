@@ -22,7 +22,7 @@ import numpy as np
 
 import evprop
 from evprop.experiment import open_run
-from evprop.hardware.brainscales2 import OFF
+from evprop.hardware.brainscales2.simulator import OFF
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "time constants": ("tau_mem_spread", "tau_syn_spread"),

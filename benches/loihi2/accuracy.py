@@ -25,7 +25,7 @@ from evprop.datasets import Dataset
 from evprop.deploy import Settings, deploy
 from evprop.experiment import Experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
-from evprop.hardware.steps import on_grid, rows_of
+from evprop.hardware.loihi2.steps import on_grid, rows_of
 
 SAMPLES, WITHIN = 200, 2.0
 BITS = (8, 6, 4, 3, 2)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from .agreement import median_shift, spike_agreement, spike_distance
-from .brainscales2 import BrainScaleS2, ChipRecord, ChipReport, LinkTraffic
-from .brainscales2_costs import ChipCost, chip_cost
-from .brainscales2_placement import BrainScaleS2Placement
+from .brainscales2.costs import ChipCost, chip_cost
+from .brainscales2.placement import BrainScaleS2Placement
+from .brainscales2.simulator import BrainScaleS2, ChipRecord, ChipReport, LinkTraffic
 from .calibrate import Calibration, calibrate
-from .costs import PUBLISHED, Cost, CostTable, Published
-from .costs import TABLES as COST_TABLES
-from .counts import Counts, Estimate, count, estimate
-from .limits import LOIHI2, Limit, Limits
-from .netx import load_net, save_net
-from .placement import Core, Placement, place
-from .program import Loihi2Connection, Loihi2Population, Loihi2Program, Loihi2Run
-from .quantise import Quantised, quantise
-from .record import Loihi2Record
-from .report import PopulationReport, ProjectionReport, QuantisationReport
-from .search import ScaleSearch, search_scales
-from .simulator import Loihi2
+from .loihi2.costs import PUBLISHED, Cost, CostTable, Published
+from .loihi2.costs import TABLES as COST_TABLES
+from .loihi2.counts import Counts, Estimate, count, estimate
+from .loihi2.limits import LOIHI2, Limit, Limits
+from .loihi2.netx import load_net, save_net
+from .loihi2.placement import Core, Placement, place
+from .loihi2.program import Loihi2Connection, Loihi2Population, Loihi2Program, Loihi2Run
+from .loihi2.quantise import Quantised, quantise
+from .loihi2.record import Loihi2Record
+from .loihi2.report import PopulationReport, ProjectionReport, QuantisationReport
+from .loihi2.search import ScaleSearch, search_scales
+from .loihi2.simulator import Loihi2
 from .substrate import ExternalSubstrate
 
 __all__ = [

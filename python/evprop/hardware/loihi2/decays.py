@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ..errors import HardwareError
+from ...errors import HardwareError
 
 FULL = 4096
 """A decay of 1 in the chip's unit."""

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import HardwareError, nearest
-from ..network import Network
-from ..parameters import Array
-from ..projections import Projection
-from ..record import params_dtype
+from ...errors import HardwareError, nearest
+from ...network import Network
+from ...parameters import Array
+from ...projections import Projection
+from ...record import params_dtype
 from .program import Loihi2Connection, Loihi2Population, Loihi2Program
 from .registers import MAX_EXPONENT, Cell, Step
 from .report import PopulationReport, ProjectionReport, QuantisationReport

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError
-from ..populations import Population
+from ...errors import HardwareError
+from ...populations import Population
 from .decays import FULL, Decay, decay_of, kappa, lift, peak
 from .program import Loihi2Population
 from .report import PopulationReport

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
-from ..network import Network
-from ..parameters import Array
-from ..readouts import Readout
-from ..record import Record
-from ..spikes import Spikes
+from ... import _core
+from ...network import Network
+from ...parameters import Array
+from ...readouts import Readout
+from ...record import Record
+from ...spikes import Spikes
 from .decays import FULL, kappa
 from .quantise import Quantised
 from .registers import PLACES

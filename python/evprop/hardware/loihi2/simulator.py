@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import HardwareError
-from ..network import Network
-from ..parameters import Array, check_dtype, check_duration
-from ..record import SpikesGiven, collect_inputs
-from ..simulators import ReadoutsGiven, _readout_specs
-from ..spikes import Spikes
+from ...errors import HardwareError
+from ...network import Network
+from ...parameters import Array, check_dtype, check_duration
+from ...record import SpikesGiven, collect_inputs
+from ...simulators import ReadoutsGiven, _readout_specs
+from ...spikes import Spikes
 from .program import Alarm, Loihi2Run
 from .quantise import DECAY_TOLERANCE, Quantised, ScaleGiven, check_bits, check_dt, check_exponent, quantise
 from .record import Loihi2Record, Seen

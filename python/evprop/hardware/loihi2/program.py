@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _core
-from ..errors import HardwareError, ShapeError, nearest
+from ... import _core
+from ...errors import HardwareError, ShapeError, nearest
 
 Ints = NDArray[np.int32]
 

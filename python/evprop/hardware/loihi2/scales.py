@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError, nearest
+from ...errors import HardwareError, nearest
 
 Floats = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError
+from ...errors import HardwareError
 from .limits import LOIHI2, Limit, Limits
 from .program import Loihi2Connection, Loihi2Program
 

@@ -12,7 +12,7 @@ Gradients. The record holds what the host can know: the observed spikes, and the
 of the written weights to the float weights (straight-through), so training with this simulator is training with the
 chip in the loop. `min_vdot` is the floor of the nominal dV/dt at observed spikes (`Record.from_spikes`).
 
-What is modelled how is said in rust/evprop/src/hardware/brainscales2.rs and brainscales2_pattern.py.
+What is modelled how is said in rust/evprop/src/hardware/brainscales2.rs and pattern.py.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _core
-from ..errors import HardwareError, nearest
-from ..network import Network
-from ..parameters import Array, check_duration
-from ..record import Record, SpikesGiven, collect_inputs, core_inputs
-from ..simulators import DEFAULT_MAX_SPIKES, ReadoutsGiven, _readout_specs
-from .brainscales2_mapping import Mapped
-from .brainscales2_placement import BrainScaleS2Placement, place
+from ... import _core
+from ...errors import HardwareError, nearest
+from ...network import Network
+from ...parameters import Array, check_duration
+from ...record import Record, SpikesGiven, collect_inputs, core_inputs
+from ...simulators import DEFAULT_MAX_SPIKES, ReadoutsGiven, _readout_specs
+from .mapping import Mapped
+from .placement import BrainScaleS2Placement, place
 
 OFF: Mapping[str, Any] = {
     "weight_scale": None,

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import HardwareError
-from ..losses import Loss
-from ..network import Network
-from ..parameters import Array
-from ..record import Record, SpikesGiven
-from ..simulators import Exact
-from .agreement import spike_distance
+from ...errors import HardwareError
+from ...losses import Loss
+from ...network import Network
+from ...parameters import Array
+from ...record import Record, SpikesGiven
+from ...simulators import Exact
+from ..agreement import spike_distance
 from .quantise import gather
 from .registers import Cell
 from .scales import RULES, Floats, Levels, fit

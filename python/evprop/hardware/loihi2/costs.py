@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import HardwareError, nearest
+from ...errors import HardwareError, nearest
 
 OPERATIONS = (
     "synaptic operation",

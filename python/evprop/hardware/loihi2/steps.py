@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError
-from ..spikes import Spikes
+from ...errors import HardwareError
+from ...spikes import Spikes
 
 MAX_ROWS = 2**24
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError
-from ..network import Network
-from ..parameters import Array
-from ..projections import Projection
-from .brainscales2_pattern import (
+from ...errors import HardwareError
+from ...network import Network
+from ...parameters import Array
+from ...projections import Projection
+from .pattern import (
     FixedPattern,
     at_circuits,
     connection_gains,
@@ -21,7 +21,7 @@ from .brainscales2_pattern import (
     on_connections,
     shifted,
 )
-from .brainscales2_placement import (
+from .placement import (
     CIRCUITS_PER_HALF,
     DRIVERS_PER_HALF,
     BrainScaleS2Placement,
@@ -30,7 +30,7 @@ from .brainscales2_placement import (
 )
 
 if TYPE_CHECKING:
-    from .brainscales2 import BrainScaleS2
+    from .simulator import BrainScaleS2
 
 Floats = NDArray[np.float64]
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError, nearest
-from ..network import Network
-from ..projections import Projection
+from ...errors import HardwareError, nearest
+from ...network import Network
+from ...projections import Projection
 
 CIRCUITS_PER_HALF = 256
 DRIVERS_PER_HALF = 128

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError
-from ..network import Network
-from ..projections import Projection
+from ...errors import HardwareError
+from ...network import Network
+from ...projections import Projection
 from .program import Loihi2Connection
 from .registers import Cell, Step
 from .report import ProjectionReport

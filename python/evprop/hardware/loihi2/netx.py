@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError, MissingExtraError
-from ..files import write_atomically
+from ...errors import HardwareError, MissingExtraError
+from ...files import write_atomically
 from .program import Loihi2Connection, Loihi2Population, Loihi2Program
 
 Ints = NDArray[np.int32]

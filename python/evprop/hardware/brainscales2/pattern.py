@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network import Network
-from ..parameters import Array
-from ..projections import Projection
-from .brainscales2_placement import CIRCUITS_PER_HALF, DRIVERS_PER_HALF, BrainScaleS2Placement, Ints
+from ...network import Network
+from ...parameters import Array
+from ...projections import Projection
+from .placement import CIRCUITS_PER_HALF, DRIVERS_PER_HALF, BrainScaleS2Placement, Ints
 
 Floats = NDArray[np.float64]
 

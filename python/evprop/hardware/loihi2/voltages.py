@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HardwareError
-from ..readouts import Final, Integral, Max, Readout, Sampled, WeightedIntegral
+from ...errors import HardwareError
+from ...readouts import Final, Integral, Max, Readout, Sampled, WeightedIntegral
 
 Floats = NDArray[np.float64]
 
