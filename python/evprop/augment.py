@@ -232,11 +232,8 @@ def _centres(spikes: Spikes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _kept(spikes: Spikes, times: NDArray[np.float64], units: NDArray[Any], keep: NDArray[np.bool_]) -> Spikes:
     """Some of the spikes, in the order they have, with new times and units."""
-    before = np.zeros(len(keep) + 1, np.int64)
-    np.cumsum(keep, out=before[1:])
-    return Spikes._trusted(
-        times[keep], units[keep].astype(np.uint32, copy=False), before[spikes.offsets], spikes.n_units
-    )
+    units = units[keep].astype(np.uint32, copy=False)
+    return Spikes._trusted(times[keep], units, spikes._offsets_of(keep), spikes.n_units)
 
 
 def _rebuilt(

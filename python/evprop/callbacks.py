@@ -295,9 +295,7 @@ class WeightBumping(Callback):
         for name in run.net.populations:
             if name not in self.max_missing:
                 continue
-            spikes = record.spikes[name]
-            fired = np.zeros((record.batch_size, run.net.populations[name].size), dtype=np.bool_)
-            fired[spikes.samples, spikes.units] = True
+            fired = record.spikes[name].fired()
             if 1.0 - np.count_nonzero(fired) / fired.size > self.max_missing[name]:
                 self._bump(run, name, np.logical_not(fired.all(axis=0)))
                 return True

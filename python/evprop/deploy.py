@@ -15,7 +15,7 @@ from .callbacks import Callback, KeepBest
 from .config import load_config
 from .datasets import Dataset
 from .errors import ConfigError
-from .experiment import Experiment, open_run
+from .experiment import Experiment, open_data, open_run
 from .hardware import (
     COST_TABLES,
     PUBLISHED,
@@ -113,13 +113,13 @@ class Deployment:
 
 
 def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path | None = None) -> Deployment:
-    """Deploy the trained network of a run folder; ``data``: an .npz file in place of the run's own test set."""
+    """Deploy the trained network of a run folder; ``data``: a file in place of the run's own test set (`open_data`)."""
     if settings.scale not in SCALES:
         raise ConfigError(f"scale is {settings.scale!r}; it must be one of {', '.join(SCALES)}.")
     if settings.epochs < 0 or not settings.rate > 0.0:
         raise ConfigError(f"fine-tuning of {settings.epochs} epochs at {settings.rate} times the rates makes no sense.")
     experiment, params = open_run(run)
-    test = experiment.data["test"] if data is None else Dataset.load(data)
+    test = experiment.data["test"] if data is None else open_data(experiment, data)
     exact = experiment.evaluate(params, test)
     simulator = _simulator(experiment, params, settings)
     quantised = _state(experiment, params, params, simulator, test, settings)

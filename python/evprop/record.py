@@ -149,11 +149,9 @@ class Record:
         ends = np.full(self.batch_size, self.duration)
         if self.stop_when_fired is not None:
             spikes = self.spikes[self.stop_when_fired]
-            fired = np.zeros((self.batch_size, spikes.n_units), np.bool_)
-            fired[spikes.samples, spikes.units] = True
+            complete = spikes.fired().all(axis=1)
             # Nothing is recorded after that spike, so it is the population's last.
-            last = spikes.offsets[1:][fired.all(axis=1)] - 1
-            ends[fired.all(axis=1)] = spikes.times[last]
+            ends[complete] = spikes.times[spikes.offsets[1:][complete] - 1]
         return ends
 
     def readout_index(self, population: str, readout: Readout) -> int:

@@ -105,7 +105,7 @@ class Exact:
         span = check_duration(duration)
         arrays = net.layout.arrays(params, self.dtype)
         inputs = collect_inputs(net, spikes, span)
-        specs = _readout_specs(net, readouts, span) if readouts else []
+        specs = readout_specs(net, readouts, span)
         stop = None if self.stop_when_fired is None else _stop(net, self.stop_when_fired, specs)
         try:
             core_record = _core.simulate(
@@ -147,11 +147,12 @@ def _stop(net: Network, name: str, specs: Sequence[Any]) -> int:
     return net.index[name]
 
 
-def _readout_specs(
-    net: Network, readouts: ReadoutsGiven, duration: float
+def readout_specs(
+    net: Network, readouts: ReadoutsGiven | None, duration: float
 ) -> list[tuple[int, tuple[Any, ...]]]:
+    """(index of the population, what the core needs to know) of every readout, in the order asked for."""
     specs: list[tuple[int, tuple[Any, ...]]] = []
-    for name, asked in readouts.items():
+    for name, asked in (readouts or {}).items():
         if net.population(name).kind == "input":
             raise NetworkError(f"a readout of {name!r} is asked for, but an Input population has no voltage.")
         if not isinstance(asked, Sequence):

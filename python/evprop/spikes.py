@@ -182,6 +182,12 @@ class Spikes:
             object.__setattr__(self, "_counts", counts)
         return counts
 
+    def fired(self) -> NDArray[np.bool_]:
+        """(batch, n_units) bool: whether a unit spiked at all in a sample."""
+        fired = np.zeros((len(self), self.n_units), np.bool_)
+        fired[self.samples, self.units] = True
+        return fired
+
     def counts_per_unit(self) -> NDArray[np.int64]:
         """(n_units,) int64: the number of spikes of each unit, all samples together."""
         return np.bincount(self.units, minlength=self.n_units).astype(np.int64, copy=False)
@@ -285,12 +291,15 @@ class Spikes:
         if not limit >= 0.0:
             raise SpikesError(f"cannot crop to duration={duration!r}; it must be >= 0 ms.")
         keep = self.times <= limit
+        offsets = self._offsets_of(keep)
+        dropped = self.n_spikes - int(offsets[-1])
+        return Spikes._trusted(self.times[keep], self.units[keep], offsets, self.n_units, dropped=dropped)
+
+    def _offsets_of(self, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Offsets of those spikes alone that ``keep`` marks."""
         before = np.zeros(self.n_spikes + 1, np.int64)
         np.cumsum(keep, out=before[1:])
-        dropped = self.n_spikes - int(before[-1])
-        return Spikes._trusted(
-            self.times[keep], self.units[keep], before[self.offsets], self.n_units, dropped=dropped
-        )
+        return before[self.offsets]
 
     def _check_within(self, duration: float, label: str) -> None:
         """Raise unless every time is <= duration."""

@@ -45,10 +45,7 @@ class PeakVoltage(Loss):
         index = record.readout_index(self.population, Max())
         peak = np.asarray(record.readout[self.population][index], np.float64)
         v_th = np.asarray(record.params[f"{self.population}.v_th"], np.float64)
-        spikes = record.spikes[self.population]
-        silent = np.ones(peak.shape, np.bool_)
-        silent[spikes.samples, spikes.units] = False
-        gap = np.where(silent, v_th - peak, 0.0)
+        gap = np.where(record.spikes[self.population].fired(), 0.0, v_th - peak)
         d_v_th = self.strength * gap.sum(axis=0) / record.batch_size
         return LossResult(
             0.5 * self.strength * np.add.reduce(gap**2, axis=1),

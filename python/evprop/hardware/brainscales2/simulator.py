@@ -29,7 +29,7 @@ from ...errors import HardwareError, nearest
 from ...network import Network
 from ...parameters import Array, check_duration
 from ...record import Record, SpikesGiven, collect_inputs, core_inputs
-from ...simulators import DEFAULT_MAX_SPIKES, ReadoutsGiven, _readout_specs
+from ...simulators import DEFAULT_MAX_SPIKES, ReadoutsGiven, readout_specs
 from .mapping import Mapped
 from .placement import BrainScaleS2Placement, place
 
@@ -228,7 +228,7 @@ class BrainScaleS2:
         span = check_duration(duration)
         net.layout.collect(params, self.dtype)
         inputs = collect_inputs(net, spikes, span)
-        specs = _readout_specs(net, readouts, span) if readouts else []
+        specs = readout_specs(net, readouts, span)
         mapped = self.map(net)
         written = mapped.write(params)
         nominal = net.layout.collect(written.nominal, self.dtype)

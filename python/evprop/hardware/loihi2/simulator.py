@@ -20,7 +20,7 @@ from ...errors import HardwareError
 from ...network import Network
 from ...parameters import Array, check_dtype, check_duration
 from ...record import SpikesGiven, collect_inputs
-from ...simulators import ReadoutsGiven, _readout_specs
+from ...simulators import ReadoutsGiven, readout_specs
 from ...spikes import Spikes
 from .program import Alarm, Loihi2Run
 from .quantise import DECAY_TOLERANCE, Quantised, ScaleGiven, check_bits, check_dt, check_exponent, quantise
@@ -108,7 +108,7 @@ class Loihi2:
         """One forward pass; see `evprop.simulate`."""
         span = check_duration(duration)
         net.layout.collect(params, self.dtype)
-        specs = _readout_specs(net, readouts, span) if readouts else []
+        specs = readout_specs(net, readouts, span)
         given = collect_inputs(net, spikes, span)
         quantised = self.quantise(net, params)
         n_rows = rows_of(span, self.dt)
@@ -189,11 +189,10 @@ def _read_all(
         if not asked:
             continue
         v = run.v[name] / (PLACES * quantised.scales[name])
-        spikes = seen[name][-1] if name in seen else None
-        fired = np.zeros((len(v), v.shape[2]), np.bool_)
-        if spikes is not None:
-            fired[spikes.samples, spikes.units] = True
-        v_th = None if spikes is None else np.asarray(quantised.params[f"{name}.v_th"], np.float64)
+        if name in seen:
+            fired, v_th = seen[name][-1].fired(), np.asarray(quantised.params[f"{name}.v_th"], np.float64)
+        else:
+            fired, v_th = np.zeros((len(v), v.shape[2]), np.bool_), None
         reads += [read(one, v, times, span, v_th, fired) for one in asked]
     return reads
 
