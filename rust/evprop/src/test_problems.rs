@@ -47,9 +47,10 @@ pub struct Problem {
 }
 
 /// A projection of a problem: sender, receiver, kind of delay.
-type Edge = (usize, usize, DelayKind);
+pub type Edge = (usize, usize, DelayKind);
 
-fn network(populations: &[(&str, Kind, usize)], edges: &[Edge]) -> Result<Network> {
+/// Populations with name, kind and size, and dense projections between them, named after their ends.
+pub fn network(populations: &[(&str, Kind, usize)], edges: &[Edge]) -> Result<Network> {
     let population = |&(name, kind, size): &(&str, Kind, usize)| Population { name: name.into(), kind, size };
     let projection = |&(pre, post, delay): &Edge| Projection {
         name: format!("{pre}_{post}"),

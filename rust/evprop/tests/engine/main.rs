@@ -1,4 +1,5 @@
 //! All tests of the engine through its public face: one program, because each compiles the whole engine anew.
+mod common;
 mod elementary;
 mod known_answers;
 mod recurrent_paths;

@@ -1,26 +1,16 @@
 //! The lockstep path against the eventwise path: two ways through the same feed-forward network, the same spikes.
 use evprop::math::Simd;
-use evprop::network::{Kind, Network, Params, Population, Projection};
+use evprop::network::{Kind, Network, Params};
 use evprop::parallel::CancelFlag;
-use evprop::projection::{Connectivity, DelayKind};
+use evprop::projection::DelayKind;
 use evprop::record::Record;
 use evprop::simulate::{Settings, simulate};
 use evprop::spikes::SpikeBatch;
-use evprop::test_problems::Draw;
+use evprop::test_problems::{self, Draw};
 
 fn network(delay: DelayKind, n: usize) -> Network {
-    let population = |name: &str, kind, size| Population { name: name.into(), kind, size };
-    let projection = |pre: usize, post: usize| Projection {
-        name: format!("{pre}_{post}"),
-        pre,
-        post,
-        connectivity: Connectivity::Dense,
-        delay,
-        self_connections: true,
-    };
-    let populations =
-        vec![population("input", Kind::Input, 6), population("a", Kind::Lif, n), population("b", Kind::Lif, 3)];
-    Network::new(populations, vec![projection(0, 1), projection(1, 2)]).expect("a sound network")
+    let populations = [("input", Kind::Input, 6), ("a", Kind::Lif, n), ("b", Kind::Lif, 3)];
+    test_problems::network(&populations, &[(0, 1, delay), (1, 2, delay)]).expect("a sound network")
 }
 
 fn run(network: &Network, slots: &[Vec<f64>], spikes: SpikeBatch<'_>, eventwise_only: bool, simd: Simd) -> Record<f64> {
