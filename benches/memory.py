@@ -12,15 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 
 N_IN, N_HIDDEN, N_OUT, BATCH = 700, 256, 20, 32
-
-
-def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def one_case(duration: float, input_spikes: int) -> dict[str, float]:
@@ -28,6 +23,7 @@ def one_case(duration: float, input_spikes: int) -> dict[str, float]:
     import numpy as np
 
     import evprop
+    from evprop.bench import peak_mib
 
     rng = np.random.default_rng(0)
     rows = []

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -26,14 +25,10 @@ GROUPS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-
-
 def one_case(case: dict[str, Any]) -> dict[str, float]:
     """Measure one line in this process."""
     import evprop
-    from evprop.bench import measure, workload_s
+    from evprop.bench import measure, peak_mib, workload_s
 
     threads, seconds = case.pop("threads", 1), case.pop("seconds")
     if threads == 1:

@@ -7,7 +7,7 @@ so small that all steps are of the same kind.
 
 from __future__ import annotations
 
-from .speed import Speed, Workload, machine, measure, table
+from .speed import Speed, Workload, machine, measure, peak_mib, table
 from .workload_s import workload_s
 from .workload_y import workload_y
 
@@ -19,4 +19,15 @@ def workload(name: str, *, dtype: str = "float32") -> Workload:
     return workload_y(dtype=dtype) if name == "Y" else workload_s(name.removeprefix("S-"), dtype=dtype)
 
 
-__all__ = ["WORKLOADS", "Speed", "Workload", "machine", "measure", "table", "workload", "workload_s", "workload_y"]
+__all__ = [
+    "WORKLOADS",
+    "Speed",
+    "Workload",
+    "machine",
+    "measure",
+    "peak_mib",
+    "table",
+    "workload",
+    "workload_s",
+    "workload_y",
+]

@@ -66,6 +66,13 @@ def measure(workload: Workload, *, seconds: float = 5.0, rounds: int = 5) -> Spe
     )
 
 
+def peak_mib() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+
+
 def machine() -> str:
     """Name of the processor, number of cores, operating system."""
     name = platform.processor() or platform.machine()
