@@ -71,7 +71,13 @@ def test_clip_weights_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ConfigError, match="must be finite and > 0"):
         ClipWeights({"a": 0.0})
     experiment = build_experiment(load_config("yin-yang-chip", ["data.size=50"]))
-    parts = (experiment.net, experiment.init(), experiment.data["train"], experiment.loss, experiment.optimiser)
+    parts = (
+        experiment.net,
+        experiment.init(),
+        experiment.data["train"],
+        experiment.loss,
+        experiment.optimiser,
+    )
     given: dict[str, Any] = {"epochs": 1, "batch_size": 50, "duration": 100.0, "seed": 0}
     with pytest.raises(ConfigError, match="did you mean 'input_hidden'"):
         evprop.train.fit(*parts, **given, callbacks=[ClipWeights({"input_hiden": 1.0})])
@@ -90,3 +96,27 @@ def test_costs_say_that_they_are_published() -> None:
     assert cost.energy_uj == pytest.approx(8.4)
     assert "not measured" in str(cost)
     assert "0.48 s" in str(cost)
+
+
+def test_settings_of_delgrads_and_fast_and_deeps_nets() -> None:
+    """The facts of their code, one by one; weights and rates in evprop's unit."""
+    sizes = {"yin-yang-delgrad": 420, "yin-yang-delgrad-axonal": 244, "yin-yang-delgrad-dendritic": 243}
+    sizes |= {"yin-yang-delgrad-weights": 210, "yin-yang-delgrad-weights-5": 35, "yin-yang-delgrad-5": 70}
+    rates = {"yin-yang-delgrad": (0.02, 0.003), "yin-yang-delgrad-5": (0.03, 0.01)}
+    for task, parameters in sizes.items():
+        e = build_experiment(load_config(task))
+        assert e.net.n_trainable == parameters
+        assert (e.config["training.epochs"], e.config["training.batch_size"]) == (300, 150)
+        if task in rates:
+            groups = e.config["optimiser.groups"]["*.delay"]
+            assert (e.config["optimiser.lr"], groups["lr"]) == rates[task]
+    deep = build_experiment(load_config("yin-yang-fast-and-deep"))
+    assert [p.size for p in deep.net.populations.values()] == [5, 120, 3]
+    assert [(p.weight.mean, p.weight.std) for p in deep.net.projections] == [(1.5, 0.8), (0.5, 0.8)]
+    assert deep.config["loss"]["loss"] == {"kind": "FirstSpike", "tau_0": 0.2, "tau_1": 1.0, "alpha": 0.005}
+
+
+@pytest.mark.parametrize("task", ["yin-yang-jitter", "yin-yang-jitter-weights"])
+def test_jittered_nets_have_no_other_distortion(task: str) -> None:
+    sim = build_experiment(load_config(task, ["simulator.spike_jitter=0.1"])).simulator
+    assert sim == BrainScaleS2.ideal(spike_jitter=0.1, min_vdot=0.05)

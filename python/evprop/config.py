@@ -54,7 +54,7 @@ SCHEDULES = _named(
     optim.Constant, optim.CosineDecay, optim.EaseIn, optim.ExponentialDecay, optim.StepDecay
 )
 MAPS = _named(optim.Log, optim.Sigmoid)
-DATA = _named(datasets.yin_yang, datasets.sequence_detection, datasets.recordings)
+DATA = _named(datasets.yin_yang, datasets.sequence_detection, datasets.recordings, datasets.mnist_16x16)
 LOSSES = _named(
     losses.CrossEntropy, losses.FirstSpike, losses.RelativeMSE, losses.SkipSilentLabels, losses.SpikeTimeMSE
 )

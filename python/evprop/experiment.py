@@ -30,7 +30,7 @@ from . import __version__, num_threads
 from .augment import Augmentation
 from .callbacks import Callback, KeepBest, Progress, health_line
 from .config import CALLBACKS, DATA, Config, arguments_of, build, load_config
-from .datasets import Dataset, read_hdf5, recordings, yin_yang, yin_yang_encoding
+from .datasets import Dataset, mnist_16x16, read_hdf5, recordings, yin_yang, yin_yang_encoding
 from .errors import CheckpointError, CheckpointNotFoundError, DatasetError, MissingExtraError
 from .files import load, save, write_atomically
 from .losses import Loss
@@ -113,8 +113,8 @@ def _data(config: Config) -> dict[str, Dataset]:
             "validation": yin_yang("validation", **shared),
             "test": yin_yang("test", **shared),
         }
-    if maker is recordings:
-        found = recordings(**arguments)
+    if maker in (recordings, mnist_16x16):
+        found: dict[str, Dataset] = maker(**arguments)
         return {name: _cropped(part, float(config["duration"])) for name, part in found.items()}
     whole = config.build("data")
     return {"train": whole, "test": whole}

@@ -1,8 +1,9 @@
-"""Data sets: recordings in the layout of SHD and SSC, Yin-Yang, sequence detection, and `Dataset` for any other."""
+"""Data sets: recordings in the layout of SHD and SSC, MNIST, Yin-Yang, sequence detection, and `Dataset` for others."""
 
 from .base import Dataset, Latency
 from .events import from_events
 from .hdf5 import read_hdf5
+from .mnist import mnist_16x16
 from .recordings import recordings
 from .sequence import sequence_detection
 from .splits import split_groups, split_share
@@ -12,6 +13,7 @@ __all__ = [
     "Dataset",
     "Latency",
     "from_events",
+    "mnist_16x16",
     "read_hdf5",
     "recordings",
     "sequence_detection",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import DatasetError
 from .base import Dataset
+from .folders import find_folder
 from .hdf5 import read_hdf5
 from .splits import split_groups, split_share
 
@@ -31,7 +31,7 @@ def recordings(
             or any other group (`split_groups`), or {"share": 0.1, "seed": 0} of each class (`split_share`).
         n_units, cache: see `read_hdf5`.
     """
-    place = _find(Path(folder))
+    place = find_folder(folder)
     found = {
         name: read_hdf5(place / file, n_units=n_units, cache=cache)
         for name, file in (("train", train), ("test", test))
@@ -60,16 +60,4 @@ def _hold_out(data: Dataset, how: Mapping[str, Any]) -> tuple[Dataset, Dataset]:
     raise DatasetError(
         f"validation is {dict(how)!r}; give the name of a file, {{share = 0.1, seed = 0}}, or one group and "
         "its members, such as {speaker = [3, 7]}."
-    )
-
-
-def _find(folder: Path) -> Path:
-    root = os.environ.get("EVPROP_DATA", "")
-    places = [folder] if folder.is_absolute() or not root else [folder, Path(root) / folder]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise DatasetError(
-        f"no folder {' or '.join(str(p) for p in places)}; set data.folder, or EVPROP_DATA to the "
-        f"folder that {folder} is in."
     )
