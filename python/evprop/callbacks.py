@@ -44,6 +44,8 @@ class JsonLog(Callback):
     The file is flushed after each line. A resumed run first cuts it back to the epochs of its checkpoint.
     """
 
+    first_only = True
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file: TextIO | None = None
@@ -69,6 +71,8 @@ class SaveCheckpoint(Callback):
     When it is written does not change the run. A write that fails (a full disk) leaves the previous file and
     ends the run with `CheckpointError`.
     """
+
+    first_only = True
 
     def __init__(self, path: str | Path, *, seconds: float = 10.0) -> None:
         self.path = Path(path)
@@ -352,6 +356,8 @@ class ClipWeights(Callback):
 
 class Progress(Callback):
     """A bar (tqdm) with loss, accuracy and spikes per neuron; without a terminal, a line every ``seconds``."""
+
+    first_only = True
 
     def __init__(self, *, file: TextIO | None = None, seconds: float = 10.0) -> None:
         self._file = file

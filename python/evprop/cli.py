@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -68,6 +70,11 @@ class _Train(click.Command):
 @click.option("--seed", type=int, help="Short for --set seed=N.")
 @click.option("--epochs", type=int, help="Short for --set training.epochs=N.")
 @click.option(
+    "--parts",
+    type=int,
+    help="Short for --set training.parts=N: cut each batch into N parts, which the processes of mpiexec share.",
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), help="The run folder; runs/TASK-1, -2, ... unless given."
 )
 @click.option(
@@ -87,6 +94,7 @@ def train(
     overrides: tuple[str, ...],
     seed: int | None,
     epochs: int | None,
+    parts: int | None,
     out: Path | None,
     resume: Path | None,
     threads: int | None,
@@ -94,45 +102,73 @@ def train(
     quiet: bool,
     show: bool,
 ) -> None:
-    """Train TASK, a shipped experiment or a .toml file, and evaluate it on its test set."""
+    """Train TASK, a shipped experiment or a .toml file, and evaluate it on its test set.
+
+    Under mpiexec the processes share each batch (extra [mpi]); with the same --parts one process gives the same bits.
+    """
+    changes = list(overrides)
+    changes += [] if seed is None else [f"seed={seed}"]
+    changes += [] if epochs is None else [f"training.epochs={epochs}"]
+    changes += [] if parts is None else [f"training.parts={parts}"]
+    if resume is not None and (task is not None or changes or out is not None):
+        raise click.UsageError(
+            "--resume RUN continues with the run's own settings: leave out TASK, --set and what is short for it, --out."
+        )
+    if resume is None and task is None:
+        raise click.UsageError("Missing argument 'TASK'; evprop train --help lists the experiments.")
     with _clear_errors():
         from .config import load_config
-        from .experiment import new_folder, train_experiment
+        from .distributed import abort_together, world
 
-        changes = list(overrides)
-        changes += [] if seed is None else [f"seed={seed}"]
-        changes += [] if epochs is None else [f"training.epochs={epochs}"]
-        if resume is not None:
-            if task is not None or changes or out is not None:
-                raise click.UsageError(
-                    "--resume RUN continues with the run's own settings: leave out TASK, --set, --seed, --out."
-                )
-            config, folder = load_config(resume / "config.toml"), resume
-        elif task is None:
-            raise click.UsageError("Missing argument 'TASK'; evprop train --help lists the experiments.")
-        else:
-            config = load_config(task, changes)
-            folder = out if out is not None else new_folder(Path("runs"), config["name"])
         if show:
-            click.echo(config.text, nl=False)
+            click.echo(load_config(*_chosen(task, changes, resume)).text, nl=False)
             return
-        _threads(threads)
-        try:
-            result = train_experiment(
-                config,
-                folder,
-                resume=resume is not None,
-                pictures=pictures,
-                progress=not quiet,
-                command=("evprop", *sys.argv[1:]),
-            )
-        except KeyboardInterrupt:
-            click.echo(
-                f"\ninterrupted; continue with: evprop train --resume {shlex.quote(str(folder))}", err=True
-            )
-            sys.exit(130)
-        for line in result.lines():
-            click.echo(line)
+        comm = world()
+        with contextlib.nullcontext() if comm is None else abort_together(comm):
+            finished = _train(comm, task, changes, out, resume, threads, pictures=pictures, progress=not quiet)
+    if not finished:
+        sys.exit(130)
+
+
+def _chosen(task: str | None, changes: list[str], resume: Path | None) -> tuple[str | Path, list[str]]:
+    """The experiment, and what is changed of it."""
+    return (task or "", changes) if resume is None else (resume / "config.toml", [])
+
+
+def _train(
+    comm: Any,
+    task: str | None,
+    changes: list[str],
+    out: Path | None,
+    resume: Path | None,
+    threads: int | None,
+    **how: bool,
+) -> bool:
+    """Train in this process or in all of an MPI communicator, of which the first speaks; False after Ctrl-C."""
+    from .config import Config, load_config
+    from .distributed import Team
+    from .experiment import new_folder, train_experiment
+
+    def chosen() -> tuple[Config, Path]:
+        config = load_config(*_chosen(task, changes, resume))
+        Team.of(config["training"].get("parts"), comm)
+        return config, resume or out or new_folder(Path("runs"), config["name"])
+
+    team = Team(1) if comm is None else Team(comm.Get_size(), comm)
+    config, folder = team.from_first(chosen)
+    one_each = team.size > 1 and "EVPROP_NUM_THREADS" not in os.environ
+    _threads(1 if threads is None and one_each else threads)
+    command = ("evprop", *sys.argv[1:])
+    try:
+        lines = train_experiment(config, folder, resume=resume is not None, command=command, comm=comm, **how).lines()
+    except KeyboardInterrupt:
+        if team.rank == 0:
+            where = shlex.quote(str(folder))
+            click.echo(f"\ninterrupted; continue with: evprop train --resume {where}", err=True)
+        return False
+    for line in lines if team.rank == 0 else ():
+        click.echo(line)
+    return True
 
 
 @main.command("eval")

@@ -14,9 +14,8 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [[regularisers]]     kind = "Rate" | "PeakVoltage" | "DelayL2"; as many as you like
     [[augment]]          kind = "ShiftChannels" | "Blend" | ...; in this order (augment.py)
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
-    [training]           epochs, batch_size, max_dw_norm, shuffle
-    *(callbacks.ClipWeights, callbacks.EarlyStopping, callbacks.KeepBest, callbacks.ReduceOnPlateau),
-    *(callbacks.StopOnSilence, callbacks.StopWhen, callbacks.WeightBumping),
+    [training]           epochs, batch_size, max_dw_norm, shuffle, parts
+    [callbacks.KIND]     ClipWeights, EarlyStopping, KeepBest, ReduceOnPlateau, StopOnSilence, StopWhen, WeightBumping
 
 An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
 """
@@ -94,7 +93,7 @@ TOP_LEVEL = (
 OPTIONAL = ("description", "simulator", "regularisers", "augment", "callbacks")
 REQUIRED = tuple(key for key in TOP_LEVEL if key not in OPTIONAL)
 LISTS = ("regularisers", "augment")
-TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle")
+TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle", "parts")
 SET_ELSEWHERE = frozenset({"split", "self"})
 """Arguments that no file sets."""
 

@@ -31,6 +31,7 @@ from .augment import Augmentation
 from .callbacks import Callback, KeepBest, Progress, health_line
 from .config import CALLBACKS, DATA, Config, arguments_of, build, load_config
 from .datasets import Dataset, mnist_16x16, read_hdf5, recordings, yin_yang, yin_yang_encoding
+from .distributed import Team
 from .errors import CheckpointError, CheckpointNotFoundError, DatasetError, MissingExtraError
 from .files import load, save, write_atomically
 from .losses import Loss
@@ -75,9 +76,10 @@ class Experiment:
         """The first parameters."""
         return self.net.init(self.seed, dtype=self.simulator.dtype)
 
-    def evaluate(self, params: dict[str, Array], data: Dataset) -> Evaluation:
-        """Figures on a data set."""
-        return evaluate(self.net, params, data, self.loss, duration=self.duration, simulator=self.simulator)
+    def evaluate(self, params: dict[str, Array], data: Dataset, team: Team | None = None) -> Evaluation:
+        """Figures on a data set, which the processes of a team share."""
+        look = evaluate if team is None else team.evaluate
+        return look(self.net, params, data, self.loss, duration=self.duration, simulator=self.simulator)
 
 
 def build_experiment(config: Config) -> Experiment:
@@ -143,6 +145,7 @@ class Result:
     best_epoch: int | None
     seconds: float
     history: History
+    processes: int = 1
 
     def lines(self) -> list[str]:
         """The result in a few lines of text."""
@@ -153,7 +156,8 @@ class Result:
                 f"(epoch {self.best_epoch}, chosen on the validation set)"
             )
         text.append(f"test accuracy {100 * self.last.accuracy:.2f} % (last epoch, {len(self.history)})")
-        text.append(f"training took {self.seconds:.1f} s on {num_threads()} threads")
+        where = "" if self.processes == 1 else f" in each of {self.processes} processes"
+        text.append(f"training took {self.seconds:.1f} s on {num_threads()} threads{where}")
         text.append(f"gradient health: {health_line(self.history.rows[-1])}" if len(self.history) else "")
         text.append(f"run folder {self.folder}")
         return [line for line in text if line]
@@ -167,11 +171,21 @@ def train_experiment(
     pictures: bool = True,
     progress: bool = True,
     command: Sequence[str] = (),
+    comm: Any = None,
 ) -> Result:
-    """Train in a run folder (see the module's text) and evaluate on the test set."""
+    """Train in a run folder (see the module's text) and evaluate on the test set.
+
+    ``comm``: an mpi4py communicator whose processes all make this call; the first one writes.
+    """
     experiment = build_experiment(config)
     data = experiment.data  # what is wrong with the data is said before a folder is made
-    _start_folder(config, folder, experiment, command, resume)
+    parts = config["training"].get("parts")
+    team = Team.of(parts, comm)
+    size = 1 if team is None else team.size
+    if team is None:
+        _start_folder(config, folder, experiment, command, resume, size)
+    else:
+        team.from_first(lambda: _start_folder(config, folder, experiment, command, resume, size))
     params = experiment.init()
     best = next((c for c in experiment.callbacks if isinstance(c, KeepBest)), None)
     history = fit(
@@ -192,28 +206,31 @@ def train_experiment(
         callbacks=(*experiment.callbacks, *([Progress()] if progress else [])),
         run_dir=folder,
         resume=resume,
+        parts=parts,
+        comm=comm,
     )
-    save(folder / "final.safetensors", experiment.net, params)
     best_params = best.params if best is not None else None
-    if best_params is not None:
-        save(folder / "best.safetensors", experiment.net, best_params)
-    test = data["test"]
     result = Result(
         folder=folder,
-        last=experiment.evaluate(params, test),
-        best=None if best_params is None else experiment.evaluate(best_params, test),
+        last=experiment.evaluate(params, data["test"], team),
+        best=None if best_params is None else experiment.evaluate(best_params, data["test"], team),
         best_epoch=None if best is None else best.epoch,
         seconds=history.rows[-1]["seconds"] if len(history) else 0.0,
         history=history,
+        processes=size,
     )
-    _write_result(result)
-    if pictures:
-        draw(experiment, params if best_params is None else best_params, history, folder)
+    if team is None or team.rank == 0:
+        save(folder / "final.safetensors", experiment.net, params)
+        if best_params is not None:
+            save(folder / "best.safetensors", experiment.net, best_params)
+        _write_result(result)
+        if pictures:
+            draw(experiment, params if best_params is None else best_params, history, folder)
     return result
 
 
 def _start_folder(
-    config: Config, folder: Path, experiment: Experiment, command: Sequence[str], resume: bool
+    config: Config, folder: Path, experiment: Experiment, command: Sequence[str], resume: bool, processes: int
 ) -> None:
     if resume:
         if not (folder / "checkpoint.safetensors").exists():
@@ -237,6 +254,7 @@ def _start_folder(
         "machine": platform.platform(),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
+        "processes": processes,
         "threads": num_threads(),
         "simd": _simd_level(),
         "trainable parameters": experiment.net.n_trainable,

@@ -46,6 +46,11 @@ class Interrupts:
             raise KeyboardInterrupt
         self._pending = True
 
+    @property
+    def pending(self) -> bool:
+        """Whether Ctrl-C was held back."""
+        return self._pending
+
     def check(self) -> None:
         """Raise `KeyboardInterrupt` if Ctrl-C was held back."""
         if self._pending:

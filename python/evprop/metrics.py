@@ -9,7 +9,7 @@ over an epoch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,57 @@ def predicts(loss: Loss) -> bool:
     return type(first).predict is not Loss.predict
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What a log counts of one batch, in whole numbers: those of its parts add up to those of the batch.
+
+    Attributes:
+        samples: how many.
+        correct: samples whose predicted class is the label; None for a loss that predicts no classes.
+        dropped, min_vdot: see `GradientHealth`.
+        neurons: {LIF population: its size}.
+        spikes: {LIF population: spikes of all samples}.
+        fired: {LIF population: (sample, neuron) pairs with a spike}.
+    """
+
+    samples: int
+    correct: int | None
+    dropped: int
+    min_vdot: float
+    neurons: Mapping[str, int]
+    spikes: Mapping[str, int]
+    fired: Mapping[str, int]
+
+    @classmethod
+    def of(cls, grads: Gradients, record: Record, correct: int | None) -> Figures:
+        """The figures of a batch with its gradients."""
+        neurons = {name: p.size for name, p in record.network.populations.items() if p.kind == "lif"}
+        return cls(
+            samples=record.batch_size,
+            correct=correct,
+            dropped=grads.health.dropped,
+            min_vdot=grads.health.min_vdot,
+            neurons=neurons,
+            spikes={name: record.spikes[name].n_spikes for name in neurons},
+            fired={name: int(np.count_nonzero(record.spikes[name].fired())) for name in neurons},
+        )
+
+    @classmethod
+    def sum(cls, parts: Sequence[Figures]) -> Figures:
+        """Those of a batch from those of its parts, at least one."""
+        names = parts[0].neurons
+        counts = [part.correct for part in parts if part.correct is not None]
+        return cls(
+            samples=sum(part.samples for part in parts),
+            correct=sum(counts) if counts else None,
+            dropped=sum(part.dropped for part in parts),
+            min_vdot=min(part.min_vdot for part in parts),
+            neurons=names,
+            spikes={name: sum(part.spikes[name] for part in parts) for name in names},
+            fired={name: sum(part.fired[name] for part in parts) for name in names},
+        )
+
+
 @dataclass
 class Totals:
     """Sums over the batches of an epoch so far: plain numbers, so that a checkpoint can hold them."""
@@ -74,19 +125,19 @@ class Totals:
     spikes: dict[str, float] = field(default_factory=dict)
     silent: dict[str, float] = field(default_factory=dict)
 
-    def add(self, value: float, grads: Gradients, record: Record, correct: int | None) -> None:
-        """Count one batch; ``correct`` is None for a loss that predicts no classes."""
-        n = record.batch_size
+    def add(self, value: float, batch: Figures) -> None:
+        """Count one batch, whose mean loss is ``value``."""
+        n = batch.samples
         self.samples += n
         self.batches += 1
         self.loss += value * n
-        self.correct += math.nan if correct is None else correct
-        self.dropped += grads.health.dropped
-        self.min_vdot = min(self.min_vdot, grads.health.min_vdot)
-        for name, mean in spikes_per_neuron(record).items():
-            self.spikes[name] = self.spikes.get(name, 0.0) + mean * n
-        for name, share in grads.health.silent.items():
-            self.silent[name] = self.silent.get(name, 0.0) + share * n
+        self.correct += math.nan if batch.correct is None else batch.correct
+        self.dropped += batch.dropped
+        self.min_vdot = min(self.min_vdot, batch.min_vdot)
+        for name, size in batch.neurons.items():
+            pairs = n * size
+            self.spikes[name] = self.spikes.get(name, 0.0) + batch.spikes[name] / pairs * n
+            self.silent[name] = self.silent.get(name, 0.0) + (1.0 - batch.fired[name] / pairs) * n
 
     def row(self) -> dict[str, Any]:
         """The means, as one line of a log. ``health`` is the gradient-health line."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import Checkpoint
+from .distributed import Team
 from .errors import CheckpointError
 from .loader import Data, Loader
 from .losses import Loss
@@ -29,9 +30,15 @@ from .simulators import Simulator
 
 
 class Callback:
-    """Base of all callbacks: does nothing. ``name`` is its key in checkpoints."""
+    """Base of all callbacks: does nothing.
+
+    Attributes:
+        name: its key in checkpoints.
+        first_only: it writes files or to the terminal, so that of several processes only the first calls it.
+    """
 
     name: str = ""
+    first_only: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -77,12 +84,19 @@ class Run:
     max_dw_norm: float | None
     validation: Data | None
     callbacks: tuple[Callback, ...]
+    team: Team | None = None
     epoch: int = 0
     batch: int = 0
     totals: Totals = field(default_factory=Totals)
     rows: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     stop: bool = False
+
+    @property
+    def called(self) -> tuple[Callback, ...]:
+        """The callbacks that this process calls."""
+        first = self.team is None or self.team.rank == 0
+        return tuple(callback for callback in self.callbacks if first or not callback.first_only)
 
     def checkpoint(self) -> Checkpoint:
         """The run as it stands."""
@@ -98,8 +112,8 @@ class Run:
         return Checkpoint(self.params, self.state, kept, progress, self.setup())
 
     def restore(self, path: str | Path) -> None:
-        """Continue from a checkpoint of the same set-up."""
-        saved = Checkpoint.read(path)
+        """Continue from a checkpoint of the same set-up; of several processes, the first one reads it."""
+        saved = Checkpoint.read(path) if self.team is None else self.team.from_first(lambda: Checkpoint.read(path))
         saved.check_setup(self.setup(), path)
         try:
             for name, array in saved.params.items():
@@ -131,6 +145,7 @@ class Run:
             "duration": self.duration,
             "simulator": repr(self.simulator),
             "max_dw_norm": self.max_dw_norm,
+            "parts": None if self.team is None else self.team.parts,
             "callbacks": [callback.name for callback in self.callbacks],
         }
 

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from .augment import Augmentation
 from .callbacks import JsonLog, SaveCheckpoint
+from .distributed import Team
 from .errors import CheckpointError, ConfigError, UnknownNameError, nearest
 from .gradients import value_and_grad
 from .interrupts import Interrupts
-from .loader import Data, Loader, count_samples
+from .loader import Batch, Data, Loader, count_samples
 from .losses import Loss
-from .metrics import Totals, evaluate, predicts
+from .metrics import Evaluation, Figures, Totals, evaluate, predicts
 from .network import Network
 from .optim import Optimiser
 from .parameters import Array
@@ -79,6 +80,8 @@ def fit(
     callbacks: Sequence[Callback] = (),
     run_dir: str | Path | None = None,
     resume: bool | str | Path = False,
+    parts: int | None = None,
+    comm: Any = None,
 ) -> History:
     """Train ``params`` in place and return the log.
 
@@ -95,9 +98,19 @@ def fit(
         run_dir: a folder, made if need be, that gets metrics.jsonl and checkpoint.safetensors.
         resume: True continues from the checkpoint in ``run_dir``, a path from that file. Ctrl-C leaves such a
             checkpoint.
+        parts: into which each batch is cut, the memory of a step being that of a part. The bits depend on it, and a
+            loss that looks at a batch as a whole (`Rate`) looks at a part. None: a batch is one.
+        comm: an mpi4py communicator whose processes all make this call; they share the parts (distributed/), and the
+            first one writes ``run_dir``. With the same ``parts`` one process gives the same bits.
     """
+    team = Team.of(parts, comm)
     if run_dir is not None:
-        callbacks = (*callbacks, *_run_folder(Path(run_dir), bool(resume)))
+        folder, resumed = Path(run_dir), bool(resume)
+        if team is None:
+            _make_folder(folder, resumed)
+        else:
+            team.from_first(lambda: _make_folder(folder, resumed))
+        callbacks = (*callbacks, JsonLog(folder / "metrics.jsonl"), SaveCheckpoint(folder / "checkpoint.safetensors"))
     run = Run(
         net=net,
         params=params,
@@ -111,6 +124,7 @@ def fit(
         max_dw_norm=max_dw_norm,
         validation=validation,
         callbacks=_named_apart(callbacks),
+        team=team,
     )
     _check(run)
     if resume:
@@ -118,7 +132,7 @@ def fit(
     outcome = "failed"
     with Interrupts() as interrupts:
         try:
-            for callback in run.callbacks:
+            for callback in run.called:
                 callback.on_start(run)
             while run.epoch < run.epochs and not run.stop:
                 _train_epoch(run, interrupts)
@@ -128,50 +142,79 @@ def fit(
             outcome = "interrupted"
             raise
         finally:
-            for callback in run.callbacks:
+            for callback in run.called:
                 callback.on_end(run, outcome)
     return History(run.rows)
 
 
 def _train_epoch(run: Run, interrupts: Interrupts) -> None:
     """The batches of an epoch that are still to do. Ctrl-C is let in only while nothing changes."""
-    has_classes = predicts(run.loss)
     for batch in run.loader.batches(run.epoch, start=run.batch):
         started = time.perf_counter()
-        with interrupts.allowed():
-            value, grads, record = value_and_grad(
-                run.net,
-                run.params,
-                batch.spikes,
-                batch.labels,
-                run.loss,
-                duration=run.duration,
-                simulator=run.simulator,
-                max_dw_norm=run.max_dw_norm,
-                input_times=False,
-            )
-            correct = int(np.count_nonzero(run.loss.predict(record) == batch.labels)) if has_classes else None
-        replaced = [callback.replace_step(run, record) for callback in run.callbacks]
-        if not any(replaced):
+        if run.team is None:
+            value, grads, figures, replaced = _step_alone(run, batch, interrupts)
+        else:
+            value, grads, figures, replaced = *_step_in_parts(run, run.team, batch, interrupts), False
+        if not replaced:
             run.optimiser.step(run.params, grads, run.state)
-        run.totals.add(value, grads, record, correct)
-        run.totals.bumped += any(replaced)
+        run.totals.add(value, figures)
+        run.totals.bumped += replaced
         run.totals.max_grad_norm = max(run.totals.max_grad_norm, run.state["grad_norm"])
         run.batch += 1
         run.seconds += time.perf_counter() - started
-        for callback in run.callbacks:
+        for callback in run.called:
             callback.on_batch(run)
+
+
+def _step_alone(run: Run, batch: Batch, interrupts: Interrupts) -> tuple[float, Mapping[str, Array], Figures, bool]:
+    """Mean loss, gradients and figures of a batch, and whether a callback has made the step."""
+    with interrupts.allowed():
+        value, grads, record = value_and_grad(
+            run.net,
+            run.params,
+            batch.spikes,
+            batch.labels,
+            run.loss,
+            duration=run.duration,
+            simulator=run.simulator,
+            max_dw_norm=run.max_dw_norm,
+            input_times=False,
+        )
+        has_classes = predicts(run.loss)
+        correct = int(np.count_nonzero(run.loss.predict(record) == batch.labels)) if has_classes else None
+        figures = Figures.of(grads, record, correct)
+    replaced = [callback.replace_step(run, record) for callback in run.callbacks]
+    return value, grads, figures, any(replaced)
+
+
+def _step_in_parts(
+    run: Run, team: Team, batch: Batch, interrupts: Interrupts
+) -> tuple[float, Mapping[str, Array], Figures]:
+    """The same from parts. Ctrl-C in any process ends all of them between the same two batches."""
+    _stop_together(team, interrupts)
+    return team.value_and_grad(
+        run.net,
+        run.params,
+        batch.spikes,
+        batch.labels,
+        run.loss,
+        duration=run.duration,
+        simulator=run.simulator,
+        max_dw_norm=run.max_dw_norm,
+    )
+
+
+def _stop_together(team: Team, interrupts: Interrupts) -> None:
+    if team.any(interrupts.pending):
+        interrupts.check()
+        raise KeyboardInterrupt
 
 
 def _finish_epoch(run: Run, interrupts: Interrupts) -> None:
     """Look at the validation set, write the row of the log, go on to the next epoch."""
     row: dict[str, Any] = {"epoch": run.epoch + 1, **run.totals.row()}
     if run.validation is not None:
-        with interrupts.allowed():
-            seen = evaluate(
-                run.net, run.params, run.validation, run.loss, duration=run.duration, simulator=run.simulator
-            )
-        row |= seen.row("val")
+        row |= _validate(run, run.validation, interrupts).row("val")
     row["learning_rates"] = run.optimiser.learning_rates(run.state)
     row["seconds"] = round(run.seconds, 4)
     run.rows.append(row)
@@ -179,8 +222,17 @@ def _finish_epoch(run: Run, interrupts: Interrupts) -> None:
     run.batch = 0
     run.totals = Totals()
     run.state["epoch"] = run.epoch
-    for callback in run.callbacks:
+    for callback in run.called:
         callback.on_epoch(run, row)
+
+
+def _validate(run: Run, data: Data, interrupts: Interrupts) -> Evaluation:
+    given: dict[str, Any] = {"duration": run.duration, "simulator": run.simulator}
+    if run.team is not None:
+        _stop_together(run.team, interrupts)
+        return run.team.evaluate(run.net, run.params, data, run.loss, **given)
+    with interrupts.allowed():
+        return evaluate(run.net, run.params, data, run.loss, **given)
 
 
 def _check(run: Run) -> None:
@@ -190,16 +242,21 @@ def _check(run: Run) -> None:
     if run.validation is not None:
         count_samples(run.validation)
         run.loss.check_targets(run.net, run.validation.labels)
+    if run.team is not None:
+        parts, size = run.team.parts, run.loader.batch_size
+        if parts > size:
+            raise ConfigError(f"parts is {parts} but a batch has {size} samples; use at most that many.")
+        for callback in run.callbacks:
+            if type(callback).replace_step is not Callback.replace_step:
+                raise ConfigError(f"{callback.name} looks at whole batches, which parts={parts} cuts; leave one out.")
 
 
-def _run_folder(folder: Path, resume: bool) -> tuple[Callback, ...]:
-    checkpoint = folder / "checkpoint.safetensors"
-    if checkpoint.exists() and not resume:
+def _make_folder(folder: Path, resume: bool) -> None:
+    if (folder / "checkpoint.safetensors").exists() and not resume:
         raise CheckpointError(
             f"{folder} already holds a run. Continue it with resume=True, choose another folder, or delete this one."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    return JsonLog(folder / "metrics.jsonl"), SaveCheckpoint(checkpoint)
 
 
 def _checkpoint_to_resume(run_dir: str | Path | None, resume: bool | str | Path) -> Path:
