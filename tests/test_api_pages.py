@@ -24,7 +24,7 @@ MODULES = (
     *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.sparse", "evprop.testing", "evprop.errors"),
     *("evprop.estimator", "evprop.interop.jax", "evprop.interop.nir", "evprop.interop.torch"),
-    *("evprop.distributed", "evprop.interop.neurobench"),
+    *("evprop.distributed", "evprop.interop.neurobench", "evprop.sweep"),
 )
 MODULES += ("evprop.hardware",)
 NEEDS = {
@@ -34,6 +34,7 @@ NEEDS = {
     "evprop.interop.neurobench": "neurobench",
     "evprop.interop.nir": "nir",
     "evprop.interop.torch": "torch",
+    "evprop.sweep": "optuna",
 }
 """The package, from an extra, that a module needs."""
 ENTRY = re.compile(r"^### (\w+)\n+(?:```text\n(.*?)\n```)?", re.MULTILINE | re.DOTALL)

@@ -13,6 +13,7 @@ MODULES = {
     "evprop.interop.neurobench": ("neurobench", "neurobench"),
     "evprop.interop.nir": ("nir", "nir"),
     "evprop.interop.torch": ("torch", "torch"),
+    "evprop.sweep": ("optuna", "sweep"),
 }
 """{module: (the package it needs, the extra that brings it)}"""
 

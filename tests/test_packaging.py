@@ -35,7 +35,7 @@ def test_the_lock_covers_every_declared_dependency(repository: Path, project: di
     lines = (repository / "requirements-dev.lock").read_text().splitlines()
     locked = dict(line.split("==") for line in lines if "==" in line and not line.startswith(("#", " ")))
     declared = list(project["dependencies"])
-    for extra in ("h5", "nir", "plot", "sklearn", "test", "dev"):
+    for extra in ("h5", "nir", "plot", "sklearn", "sweep", "test", "dev"):
         declared += project["optional-dependencies"][extra]
     for text in declared:
         requirement = Requirement(text)
@@ -49,7 +49,7 @@ def test_importing_needs_no_extra() -> None:
     """`import evprop` must not pull in a package that only an extra brings."""
     code = (
         "import sys, evprop\n"
-        "heavy = {'matplotlib', 'scipy', 'hypothesis', 'pytest', 'torch', 'jax', 'tonic', 'h5py', 'nir', 'sklearn'}\n"
+        "heavy = {'matplotlib', 'scipy', 'hypothesis', 'pytest', 'torch', 'jax', 'tonic', 'h5py', 'nir', 'optuna', 'sklearn'}\n"
         "print(*sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -121,6 +121,11 @@ class KeepBest(Callback):
         self.params: dict[str, Array] | None = None
         self._score = (-math.inf, -math.inf)
 
+    @property
+    def accuracy(self) -> float:
+        """Of that epoch on the validation set, the mean over the window; -inf before the first epoch."""
+        return self._score[0]
+
     def on_start(self, run: Run) -> None:
         if run.validation is None:
             raise ConfigError("KeepBest chooses on the validation set: give fit(validation=...).")

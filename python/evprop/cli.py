@@ -1,4 +1,4 @@
-"""The command line: ``evprop train | eval | deploy | report | info | bench``."""
+"""The command line: ``evprop train | sweep | eval | deploy | report | info | bench``."""
 
 from __future__ import annotations
 
@@ -169,6 +169,83 @@ def _train(
     for line in lines if team.rank == 0 else ():
         click.echo(line)
     return True
+
+
+@main.command()
+@click.argument("task", required=False)
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="KEY=VALUES",
+    help="A setting and its choices, [64, 128], or its range, {low = 1e-4, high = 1e-2, log = true}; may be repeated.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As for train, of all trials.")
+@click.option("--trials", type=int, default=50, show_default=True, help="How many, by all workers together.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the settings that are drawn.")
+@click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder; sweeps/TASK-1, ... unless given.")
+@click.option("--storage", metavar="URL", help="Optuna's storage (sqlite:///...); a journal in the folder by default.")
+@click.option(
+    "--join",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Be one more worker of a sweep, or go on after all have ended.",
+)
+@click.option("--threads", type=int, help="Threads to use; results do not depend on it.")
+@click.option("--quiet", is_flag=True, help="No line per trial.")
+def sweep(
+    task: str | None,
+    vary: tuple[str, ...],
+    overrides: tuple[str, ...],
+    trials: int,
+    seed: int,
+    out: Path | None,
+    storage: str | None,
+    join: Path | None,
+    threads: int | None,
+    quiet: bool,
+) -> None:
+    """Search for good settings of TASK with Optuna, by accuracy on its validation set (extra [sweep]).
+
+    Start as many workers as there are cores: the first with TASK, the others with --join FOLDER, on any machine that
+    sees the folder. A trial that a killed worker leaves behind is taken up again by the next free one.
+    """
+    if (task is None) == (join is None):
+        raise click.UsageError("give TASK for a new sweep, or --join FOLDER for one that exists.")
+    with _clear_errors():
+        from .config import load_config, parse_settings
+        from .experiment import new_folder
+        from .sweep import Sweep, Trial
+
+        _threads(threads)
+        if join is not None:
+            one = Sweep.open(join)
+        else:
+            config = load_config(task or "", overrides)
+            folder = out or new_folder(Path("sweeps"), config["name"])
+            one = Sweep.create(config, parse_settings(vary), folder, trials=trials, seed=seed, storage=storage)
+            click.echo(f"sweep folder {folder}; further workers: evprop sweep --join {shlex.quote(str(folder))}")
+
+        def told(trial: Trial) -> None:
+            if not quiet:
+                click.echo(_trial_line(trial))
+
+        try:
+            one.work(told)
+        except KeyboardInterrupt:
+            where = shlex.quote(str(one.folder))
+            click.echo(f"\ninterrupted; continue with: evprop sweep --join {where}", err=True)
+            sys.exit(130)
+        found = one.found()
+        click.echo(f"best of {len(found)} trials, by validation accuracy:")
+        for trial in found[:5]:
+            click.echo(_trial_line(trial))
+        best = one.folder / f"trial-{found[0].number:04d}"
+        click.echo(f"test accuracy of the best, once: evprop eval {shlex.quote(str(best))}")
+
+
+def _trial_line(trial: Any) -> str:
+    value = trial.state if trial.value is None else f"{100 * trial.value:.2f} %"
+    return f"  trial {trial.number}: {value:>8}   {'  '.join(trial.overrides)}"
 
 
 @main.command("eval")

@@ -347,6 +347,16 @@ def _parse_override(line: str) -> dict[str, Any]:
     raise ConfigError(f"--set {line!r}: neither key nor value can be read; values are written as in TOML.")
 
 
+def parse_settings(lines: Sequence[str]) -> dict[str, Any]:
+    """{key: value} of lines KEY=VALUE, the values as in TOML."""
+    found = {}
+    for line in lines:
+        _parse_override(line)
+        key, _, value = line.partition("=")
+        found[key.strip()] = _parse_override(f"value={value}")["value"]
+    return found
+
+
 def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping) and value and "kind" not in value:
@@ -376,17 +386,17 @@ def _set(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def to_toml(values: Mapping[str, Any]) -> str:
     """A tree of settings as TOML: tables two levels deep as sections, deeper ones inline."""
-    lines = [f"{_key(k)} = {_value(v)}" for k, v in values.items() if not isinstance(v, Mapping)]
+    lines = [f"{_key(k)} = {toml_value(v)}" for k, v in values.items() if not isinstance(v, Mapping)]
     for section, table in values.items():
         if not isinstance(table, Mapping):
             continue
         named = section in ("populations", "projections", "callbacks")
         if not named:
-            lines += ["", f"[{_key(section)}]", *(f"{_key(k)} = {_value(v)}" for k, v in table.items())]
+            lines += ["", f"[{_key(section)}]", *(f"{_key(k)} = {toml_value(v)}" for k, v in table.items())]
             continue
         for name, inner in table.items():
             head = f"[{_key(section)}.{_key(name)}]"
-            lines += ["", head, *(f"{_key(k)} = {_value(v)}" for k, v in inner.items())]
+            lines += ["", head, *(f"{_key(k)} = {toml_value(v)}" for k, v in inner.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -399,7 +409,8 @@ def _text(value: str) -> str:
     return f'"{escaped}"'
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """One setting as it stands in a file."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -408,10 +419,10 @@ def _value(value: Any) -> str:
         return repr(value) if math.isfinite(value) else {math.inf: "inf", -math.inf: "-inf"}.get(value, "nan")
     if isinstance(value, Mapping):
         return (
-            "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + " }" if value else "{}"
+            "{ " + ", ".join(f"{_key(k)} = {toml_value(v)}" for k, v in value.items()) + " }" if value else "{}"
         )
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
     return repr(value)
 
 
@@ -426,7 +437,7 @@ def _edit_text(text: str, path: tuple[str, ...], value: Any) -> str:
         if found and section == wanted and found[2] == _key(path[-1]):
             quoted = re.search(r"\s+#[^\"']*$", line)
             comment = quoted[0] if quoted else ""
-            lines[k] = f"{found[1]}{found[2]}{found[3]}{_value(value)}{comment}"
+            lines[k] = f"{found[1]}{found[2]}{found[3]}{toml_value(value)}{comment}"
     return "\n".join(lines)
 
 

@@ -76,6 +76,39 @@ class Experiment:
         """The first parameters."""
         return self.net.init(self.seed, dtype=self.simulator.dtype)
 
+    def fit(
+        self,
+        params: dict[str, Array],
+        folder: Path,
+        *,
+        callbacks: Sequence[Callback],
+        resume: bool = False,
+        comm: Any = None,
+    ) -> History:
+        """Train the parameters in a run folder, by the settings of the file (`evprop.train.fit`)."""
+        how = self.config["training"]
+        return fit(
+            self.net,
+            params,
+            self.data["train"],
+            self.loss,
+            self.optimiser,
+            epochs=how["epochs"],
+            batch_size=how["batch_size"],
+            duration=self.duration,
+            seed=self.seed,
+            shuffle=how.get("shuffle", True),
+            simulator=self.simulator,
+            max_dw_norm=how.get("max_dw_norm"),
+            augment=self.augment,
+            validation=self.data.get("validation"),
+            callbacks=callbacks,
+            run_dir=folder,
+            resume=resume,
+            parts=how.get("parts"),
+            comm=comm,
+        )
+
     def evaluate(self, params: dict[str, Array], data: Dataset, team: Team | None = None) -> Evaluation:
         """Figures on a data set, which the processes of a team share."""
         look = evaluate if team is None else team.evaluate
@@ -179,8 +212,7 @@ def train_experiment(
     """
     experiment = build_experiment(config)
     data = experiment.data  # what is wrong with the data is said before a folder is made
-    parts = config["training"].get("parts")
-    team = Team.of(parts, comm)
+    team = Team.of(config["training"].get("parts"), comm)
     size = 1 if team is None else team.size
     if team is None:
         _start_folder(config, folder, experiment, command, resume, size)
@@ -188,27 +220,8 @@ def train_experiment(
         team.from_first(lambda: _start_folder(config, folder, experiment, command, resume, size))
     params = experiment.init()
     best = next((c for c in experiment.callbacks if isinstance(c, KeepBest)), None)
-    history = fit(
-        experiment.net,
-        params,
-        data["train"],
-        experiment.loss,
-        experiment.optimiser,
-        epochs=config["training.epochs"],
-        batch_size=config["training.batch_size"],
-        duration=experiment.duration,
-        seed=experiment.seed,
-        shuffle=config["training"].get("shuffle", True),
-        simulator=experiment.simulator,
-        max_dw_norm=config["training"].get("max_dw_norm"),
-        augment=experiment.augment,
-        validation=data.get("validation"),
-        callbacks=(*experiment.callbacks, *([Progress()] if progress else [])),
-        run_dir=folder,
-        resume=resume,
-        parts=parts,
-        comm=comm,
-    )
+    shown = (Progress(),) if progress else ()
+    history = experiment.fit(params, folder, callbacks=(*experiment.callbacks, *shown), resume=resume, comm=comm)
     best_params = best.params if best is not None else None
     result = Result(
         folder=folder,

@@ -29,24 +29,28 @@ def world() -> Any:
         ) from error
     return MPI.COMM_WORLD
 
+FROM_FIRST = "raised in the first process"
+"""The note on an exception that the others have from it."""
+
 
 @contextmanager
 def abort_together(comm: Any) -> Iterator[None]:
     """An exception in one process ends all of them: without it the others would wait for it for ever.
 
-    What evprop raises on purpose is printed as a message, anything else as a traceback. The processes after the first
-    give it a second to say the same, so that an error of all is said once.
+    What evprop raises on purpose is printed as a message, anything else as a traceback; what `Team.from_first` handed
+    round is left to the first process to say.
     """
     try:
         yield
     except BaseException as error:
         rank = comm.Get_rank()
-        if rank:
-            time.sleep(1.0)
+        if rank and FROM_FIRST in getattr(error, "__notes__", ()):
+            time.sleep(30.0)  # it is about to end this process too
         if isinstance(error, EvpropError):
             print(f"Error in process {rank}: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
+        sys.stdout.flush()
         sys.stderr.flush()
         comm.Abort(1)
-        raise
+        os._exit(1)  # Abort may come back, and to finalise MPI would wait for the others

@@ -30,6 +30,7 @@ from ..parameters import Array
 from ..record import SpikesGiven
 from ..simulators import Simulator
 from ..spikes import Spikes
+from .mpi import FROM_FIRST
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class Team:
                 error = raised
         result, error = self.comm.bcast((result, error))
         if error is not None:
+            error.add_note(FROM_FIRST)
             raise error
         return result  # type: ignore[no-any-return]
 
