@@ -23,6 +23,7 @@ PAGES = sorted((ROOT / "docs/api").glob("*.md"))
 MODULES = (
     *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.sparse", "evprop.testing", "evprop.errors"),
+    "evprop.attacks",
     *("evprop.estimator", "evprop.interop.jax", "evprop.interop.nir", "evprop.interop.torch"),
     *("evprop.distributed", "evprop.interop.neurobench", "evprop.sweep"),
 )

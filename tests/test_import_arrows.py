@@ -40,7 +40,6 @@ PYTHON = {
     "spikes": 2,
     "init": 2,
     "parameters": 2,
-    "sparse": 2,
     "readouts": 2,
     "augment": 3,
     "populations": 3,
@@ -58,6 +57,8 @@ PYTHON = {
     "metrics": 10,
     "testing": 10,
     "hardware": 10,
+    "attacks": 10,
+    "sparse": 11,  # its neurons run on the engine and in the chip's integers
     "distributed": 11,
     "plot": 11,
     "run": 12,

@@ -42,7 +42,9 @@ MODULES = {
     "augment": "ShiftChannels Blend JitterTimes ScaleTimes DropSpikes DropChannels",
     "datasets": "read_hdf5 recordings",
     "testing": "gradcheck",
-    "sparse": "Pursuit Codes equal_groups group_norms grassmannian PursuitClassifier ifgsm coherence block_coherence",
+    "sparse": "Pursuit Codes LCA SpikingLCA Loihi2LCA LayeredPursuit DeepPursuit equal_groups group_norms grassmannian "
+    "PursuitClassifier ifgsm coherence block_coherence",
+    "attacks": "Victim shift_times delete_spikes insert_spikes Adversary SpikeAttack",
     "hardware": "Loihi2 Loihi2Program quantise BrainScaleS2 ExternalSubstrate calibrate",
 }
 

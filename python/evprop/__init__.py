@@ -48,7 +48,9 @@ __all__ = [
 ]
 
 # loaded when first asked for, so that `import evprop` stays fast
-_LATER = frozenset({"augment", "callbacks", "datasets", "metrics", "optim", "plot", "sparse", "testing", "train"})
+_LATER = frozenset(
+    {"attacks", "augment", "callbacks", "datasets", "metrics", "optim", "plot", "sparse", "testing", "train"}
+)
 
 
 def set_num_threads(n: int) -> None:

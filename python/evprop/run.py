@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from .metrics import Totals
 from .network import Network
 from .optim import Optimiser
 from .parameters import Array
-from .record import Record
+from .record import Record, SpikesGiven
 from .simulators import Simulator
 
 
@@ -68,6 +68,23 @@ class Callback:
         """The inverse of ``state``."""
 
 
+class Perturbs(Protocol):
+    """What `fit` needs of an adversary."""
+
+    def perturb(
+        self,
+        net: Network,
+        params: Mapping[str, Array],
+        spikes: Any,
+        labels: Any,
+        loss: Loss,
+        *,
+        duration: float,
+        simulator: Simulator,
+    ) -> SpikesGiven:
+        """The spikes of a training batch, changed to the network's disadvantage."""
+
+
 @dataclass
 class Run:
     """A run in progress, as callbacks see it; ``epoch`` and ``batch`` (within the epoch) count what is finished."""
@@ -85,6 +102,7 @@ class Run:
     validation: Data | None
     callbacks: tuple[Callback, ...]
     team: Team | None = None
+    adversary: Perturbs | None = None
     epoch: int = 0
     batch: int = 0
     totals: Totals = field(default_factory=Totals)
@@ -147,7 +165,7 @@ class Run:
             "max_dw_norm": self.max_dw_norm,
             "parts": None if self.team is None else self.team.parts,
             "callbacks": [callback.name for callback in self.callbacks],
-        }
+        } | ({} if self.adversary is None else {"adversary": repr(self.adversary)})
 
 
 def _data_checksum(data: Data) -> str:

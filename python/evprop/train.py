@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from .metrics import Evaluation, Figures, Totals, evaluate, predicts
 from .network import Network
 from .optim import Optimiser
 from .parameters import Array
-from .run import Callback, Run
+from .run import Callback, Perturbs, Run
 from .simulators import DEFAULT, Simulator
 
 
@@ -76,6 +77,7 @@ def fit(
     simulator: Simulator | None = None,
     max_dw_norm: float | None = None,
     augment: Sequence[Augmentation] = (),
+    adversary: Perturbs | None = None,
     validation: Data | None = None,
     callbacks: Sequence[Callback] = (),
     run_dir: str | Path | None = None,
@@ -94,6 +96,7 @@ def fit(
         simulator: `Exact()` unless given.
         max_dw_norm: see `evprop.value_and_grad`.
         augment: what is done to the spikes of each training batch, in this order (augment.py).
+        adversary: what then moves them against the parameters of that moment (`evprop.attacks.Adversary`).
         callbacks: see callbacks.py; called in this order.
         run_dir: a folder, made if need be, that gets metrics.jsonl and checkpoint.safetensors.
         resume: True continues from the checkpoint in ``run_dir``, a path from that file. Ctrl-C leaves such a
@@ -125,6 +128,7 @@ def fit(
         validation=validation,
         callbacks=_named_apart(callbacks),
         team=team,
+        adversary=adversary,
     )
     _check(run)
     if resume:
@@ -151,6 +155,7 @@ def _train_epoch(run: Run, interrupts: Interrupts) -> None:
     """The batches of an epoch that are still to do. Ctrl-C is let in only while nothing changes."""
     for batch in run.loader.batches(run.epoch, start=run.batch):
         started = time.perf_counter()
+        batch = _attacked(run, batch)
         if run.team is None:
             value, grads, figures, replaced = _step_alone(run, batch, interrupts)
         else:
@@ -208,6 +213,14 @@ def _stop_together(team: Team, interrupts: Interrupts) -> None:
     if team.any(interrupts.pending):
         interrupts.check()
         raise KeyboardInterrupt
+
+
+def _attacked(run: Run, batch: Batch) -> Batch:
+    """The batch after the run's adversary, if there is one. In a team each process attacks the whole batch alike."""
+    if run.adversary is None:
+        return batch
+    given = (run.net, run.params, batch.spikes, batch.labels, run.loss)
+    return replace(batch, spikes=run.adversary.perturb(*given, duration=run.duration, simulator=run.simulator))
 
 
 def _finish_epoch(run: Run, interrupts: Interrupts) -> None:

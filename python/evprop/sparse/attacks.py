@@ -67,7 +67,7 @@ def ifgsm(
         offset = moved - size * step - x
         offset = np.clip(offset, -budget, budget) if norm == "linf" else _shrink(offset, budget)
         moved = x + offset
-        margins, gradient, codes = classifier.margins(moved, labels, start=codes.values)
+        margins, gradient, codes = classifier.margins(moved, labels, start=codes)
     return Attack(moved, margins, margins <= 0.0)
 
 

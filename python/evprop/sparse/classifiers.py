@@ -10,6 +10,7 @@ atoms (BP) are the same class with another `Pursuit`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,20 +18,23 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import DtypeError, ShapeError, TargetError
 from .groups import group_norms
 from .pursuit import Codes, Floats, Pursuit
+from .stacks import DeepPursuit, LayeredPursuit, StackCodes
+
+Solver = Pursuit | LayeredPursuit | DeepPursuit
 
 
 @dataclass(frozen=True)
 class PursuitClassifier:
     """Scores from codes.
 
-    pursuit     the `Pursuit` that codes the signals
+    pursuit     the `Pursuit` that codes the signals, or a `LayeredPursuit` or `DeepPursuit`, whose last layer counts
     weight      (n_atoms, n_classes), or (n_groups, n_classes) where pooled; float64
     bias        (n_classes,) float64
     pooled      scores are of the groups' norms, not of the codes
     tolerance   of `Pursuit.solve`
     """
 
-    pursuit: Pursuit
+    pursuit: Solver
     weight: Floats
     bias: Floats
     pooled: bool
@@ -65,15 +69,16 @@ class PursuitClassifier:
         return classes
 
     def margins(
-        self, x: Floats, labels: ArrayLike, *, start: Floats | None = None
-    ) -> tuple[Floats, Floats, Codes]:
+        self, x: Floats, labels: ArrayLike, *, start: Codes | StackCodes | None = None
+    ) -> tuple[Floats, Floats, Codes | StackCodes]:
         """Margins (batch,), their derivatives with respect to the signals (batch, n_features), and the codes.
 
-        ``labels`` (batch,) are integers 0 to n_classes - 1 (else `TargetError`); ``start`` as in `Pursuit.solve`. The
+        ``labels`` (batch,) are integers 0 to n_classes - 1 (else `TargetError`); ``start``: codes to begin with. The
         derivative of a group's norm is 0 where the group is not in use.
         """
         wanted = self._labels(labels, len(x))
-        codes = self.pursuit.solve(x, start=start, tolerance=self.tolerance)
+        solver: Any = self.pursuit  # each takes back the codes that it returned
+        codes = solver.solve(x, start=start, tolerance=self.tolerance)
         scores, rows = self.scores(codes.values), np.arange(len(wanted))
         others = scores.copy()
         others[rows, wanted] = -np.inf
@@ -83,7 +88,7 @@ class PursuitClassifier:
             norms = group_norms(codes.values, self.pursuit.groups)
             per_norm = np.divide(slopes, norms, out=np.zeros_like(norms), where=norms > 0.0)
             slopes = per_norm[:, self.pursuit.groups] * codes.values
-        gradient = self.pursuit.backward(codes, np.ascontiguousarray(slopes))
+        gradient = solver.backward(codes, np.ascontiguousarray(slopes))
         return scores[rows, wanted] - scores[rows, rival], gradient, codes
 
     def _labels(self, labels: ArrayLike, batch: int) -> NDArray[np.int64]:

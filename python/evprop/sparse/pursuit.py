@@ -86,7 +86,7 @@ class Pursuit:
         self,
         x: Floats,
         *,
-        start: Floats | None = None,
+        start: Codes | Floats | None = None,
         tolerance: float = 1e-9,
         max_iterations: int = 20_000,
     ) -> Codes:
@@ -103,7 +103,8 @@ class Pursuit:
         limit = operator.index(max_iterations)
         if limit < 0:
             raise ParameterError(f"max_iterations is {limit}; it must be at least 0.")
-        return Codes(*self._core.solve(x, start, float(tolerance), limit))
+        first = None if start is None else _values(start)
+        return Codes(*self._core.solve(x, first, float(tolerance), limit))
 
     def backward(self, codes: Codes | Floats, cotangent: Floats) -> Floats:
         """dL/dx (batch, n_features), from solved codes and ``cotangent`` = dL/dcodes (batch, n_atoms).
@@ -111,7 +112,37 @@ class Pursuit:
         Exact for the codes that minimise, but where an atom is about to enter or leave: there the derivative jumps, and
         this is the one for the atoms in use. `ParameterError` where the atoms in use are linearly dependent.
         """
-        return self._core.pull_back(codes.values if isinstance(codes, Codes) else codes, cotangent)
+        return self._core.pull_back(_values(codes), cotangent)
+
+    def dictionary_gradient(self, x: Floats, codes: Codes | Floats, cotangent: Floats) -> Floats:
+        """dL/dD (n_features, n_atoms), summed over the batch, from solved codes of ``x`` and dL/dcodes.
+
+        With h the solution of the support's linear system, dL/dD = (x - D a) h^T - D h a^T. Entries of D count as free:
+        unit norms are the caller's to keep.
+        """
+        x, values = check_rows(x, "x", self.n_features), _values(codes)
+        response = self._core.respond(values, cotangent)
+        misfit = x - values @ self.dictionary.T
+        gradient: Floats = misfit.T @ response - (response @ self.dictionary.T).T @ values
+        return gradient
+
+    def residual(self, x: Floats, codes: Codes | Floats) -> Floats:
+        """(batch,): how far codes are from a minimum, in units of codes; 0 there and nowhere else.
+
+        The largest |a - prox(a + D^T (x - D a))|, with which the conditions of Karush, Kuhn & Tucker fail.
+        """
+        x, values = check_rows(x, "x", self.n_features), check_rows(_values(codes), "codes", self.n_atoms)
+        moved = self._prox(values + (x - values @ self.dictionary.T) @ self.dictionary)
+        worst: Floats = np.abs(values - moved).max(axis=1)
+        return worst
+
+    def _prox(self, v: Floats) -> Floats:
+        """The minimum of 1/2 ||a - v||^2 + the penalty of a, row by row."""
+        soft = np.sign(v) * np.maximum(np.abs(v) - self.l1[self.groups], 0.0)
+        norms = np.sqrt(sum_groups(soft * soft, self.groups))
+        shrink = np.maximum(1.0 - np.divide(self.l2, norms, out=np.ones_like(norms), where=norms > 0.0), 0.0)
+        moved: Floats = soft * shrink[:, self.groups]
+        return moved
 
     def objective(self, x: Floats, codes: Floats) -> Floats:
         """(batch,): what is minimised."""
@@ -122,6 +153,10 @@ class Pursuit:
         return cost
 
 
+def _values(codes: Codes | Floats) -> Floats:
+    return codes.values if isinstance(codes, Codes) else codes
+
+
 def _weights(given: ArrayLike, name: str, n_groups: int) -> Floats:
     """One weight per group."""
     try:
@@ -129,5 +164,7 @@ def _weights(given: ArrayLike, name: str, n_groups: int) -> Floats:
     except (TypeError, ValueError) as why:
         raise ParameterError(f"{name} is {given!r}; a number, or one per group, is needed.") from why
     if values.shape not in ((), (n_groups,)):
-        raise ShapeError(f"{name} has shape {values.shape}; a number or ({n_groups},) is needed, one per group.")
+        raise ShapeError(
+            f"{name} has shape {values.shape}; a number or ({n_groups},) is needed, one per group."
+        )
     return np.ascontiguousarray(np.broadcast_to(values, (n_groups,))).copy()

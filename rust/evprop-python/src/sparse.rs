@@ -1,6 +1,6 @@
 //! Group basis pursuit: signals in, codes out; cotangents of codes in, cotangents of signals out.
-use evprop::sparse::{Pursuit, Stop, pull_back, solve};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
+use evprop::sparse::{Pursuit, Stop, pull_back, respond, settle, solve};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
 
 use crate::arrays::Array;
@@ -79,6 +79,34 @@ impl CorePursuit {
         let (codes, cotangents) = (held.slice(), held_cotangents.slice());
         let pulled = enter(py, |cancel| pull_back(&self.problem, codes, cotangents, cancel))?;
         pulled.into_pyarray(py).reshape([held.shape()[0], self.problem.n_features()])
+    }
+
+    /// The solution of the linear system of each sample's support: what derivatives with respect to the dictionary need.
+    fn respond<'py>(
+        &self,
+        py: Python<'py>,
+        codes: &Bound<'py, PyAny>,
+        cotangents: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let held = rows(codes, "codes", self.problem.n_atoms())?;
+        let held_cotangents = rows(cotangents, "cotangents", self.problem.n_atoms())?;
+        let (codes, cotangents) = (held.slice(), held_cotangents.slice());
+        let found = enter(py, |cancel| respond(&self.problem, codes, cotangents, cancel))?;
+        found.into_pyarray(py).reshape([held.shape()[0], self.problem.n_atoms()])
+    }
+
+    /// (sample, mark, atom): codes of the locally competitive algorithm after given numbers of steps of dt/tau.
+    fn settle<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        step: f64,
+        marks: Vec<usize>,
+    ) -> PyResult<Bound<'py, PyArray3<f64>>> {
+        let held = rows(x, "x", self.problem.n_features())?;
+        let x = held.slice();
+        let codes = enter(py, |cancel| settle(&self.problem, x, step, &marks, cancel))?;
+        codes.into_pyarray(py).reshape([held.shape()[0], marks.len(), self.problem.n_atoms()])
     }
 }
 

@@ -14,13 +14,35 @@ use super::problem::Pursuit;
 use crate::error::{Error, Result};
 use crate::parallel::{CancelFlag, map_chunks};
 
-/// Cotangents of the signals (sample, feature), from codes that solve the problem and their cotangents (both sample, atom).
+/// `H^-1 c` of every sample (sample, atom), 0 for atoms not in use, from codes that solve the problem and their cotangents c
+/// (both sample, atom). It is all that derivatives need: with respect to the signal it is `D h`, with respect to the dictionary
+/// `(x - D a) h^T - D h a^T`.
 ///
 /// # Errors
 /// [`Error::Argument`] for arrays that don't fit or atoms in use that depend on each other, [`Error::Parameter`] for numbers
 /// that are not finite, [`Error::Cancelled`].
+pub fn respond(problem: &Pursuit, codes: &[f64], cotangents: &[f64], cancel: &CancelFlag) -> Result<Vec<f64>> {
+    each_response(problem, codes, cotangents, problem.n_atoms(), cancel, Pursuit::unsorted)
+}
+
+/// Cotangents of the signals (sample, feature), from codes that solve the problem and their cotangents (both sample, atom).
+///
+/// # Errors
+/// As [`respond`].
 pub fn pull_back(problem: &Pursuit, codes: &[f64], cotangents: &[f64], cancel: &CancelFlag) -> Result<Vec<f64>> {
-    let (n, m) = (problem.n_features(), problem.n_atoms());
+    each_response(problem, codes, cotangents, problem.n_features(), cancel, Pursuit::synthesise)
+}
+
+/// `finish` of the response of every sample, `width` numbers each.
+fn each_response(
+    problem: &Pursuit,
+    codes: &[f64],
+    cotangents: &[f64],
+    width: usize,
+    cancel: &CancelFlag,
+    finish: impl Fn(&Pursuit, &[f64], &mut [f64]) + Sync,
+) -> Result<Vec<f64>> {
+    let m = problem.n_atoms();
     let batch = Pursuit::rows("codes", codes, m)?;
     let given = Pursuit::rows("cotangents", cotangents, m)?;
     if given != batch {
@@ -31,14 +53,14 @@ pub fn pull_back(problem: &Pursuit, codes: &[f64], cotangents: &[f64], cancel: &
         cancel,
         || (vec![0.0; m], vec![0.0; m]),
         |(code, cotangent), samples| {
-            let mut out = vec![0.0; samples.len() * n];
-            for (out, sample) in out.chunks_exact_mut(n).zip(samples) {
+            let mut out = vec![0.0; samples.len() * width];
+            for (out, sample) in out.chunks_exact_mut(width).zip(samples) {
                 cancel.check()?;
                 let row = sample * m..(sample + 1) * m;
                 problem.sorted(&codes[row.clone()], code);
                 problem.sorted(&cotangents[row], cotangent);
-                respond(problem, code, cotangent).map_err(|atom| dependent(sample, atom))?;
-                problem.synthesise(cotangent, out);
+                invert(problem, code, cotangent).map_err(|atom| dependent(sample, atom))?;
+                finish(problem, cotangent, out);
             }
             Ok(out)
         },
@@ -54,7 +76,7 @@ fn dependent(sample: usize, active: usize) -> Error {
 }
 
 /// Puts `H^-1 c_A`, and 0 elsewhere, in place of the cotangent c. The error is the number of atoms in use.
-fn respond(problem: &Pursuit, code: &[f64], cotangent: &mut [f64]) -> std::result::Result<(), usize> {
+fn invert(problem: &Pursuit, code: &[f64], cotangent: &mut [f64]) -> std::result::Result<(), usize> {
     let active: Vec<usize> = (0..code.len()).filter(|&k| code[k] != 0.0).collect();
     let n = active.len();
     let mut h: Vec<f64> = active.iter().flat_map(|&a| active.iter().map(move |&b| problem.product(a, b))).collect();

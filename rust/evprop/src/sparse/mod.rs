@@ -11,15 +11,18 @@
 //! 2006); else the mixed norm (the sparse-group lasso, Simon et al. 2013).
 //!
 //! * [`problem`]: dictionary, groups and weights, checked once; [`penalty`]: value, prox and dual norm of a group;
-//! * [`fista`]: the minimiser, to a duality gap; [`implicit`]: cotangents of codes to cotangents of signals.
+//! * [`fista`]: the minimiser, to a duality gap; [`implicit`]: cotangents of codes to cotangents of signals;
+//! * [`lca`]: a differential equation whose fixed point is the minimum, followed in time.
 pub mod fista;
 pub mod implicit;
 mod kernels;
+pub mod lca;
 pub mod penalty;
 pub mod problem;
 #[cfg(test)]
 mod tests;
 
 pub use fista::{Solution, Stop, solve};
-pub use implicit::pull_back;
+pub use implicit::{pull_back, respond};
+pub use lca::settle;
 pub use problem::Pursuit;

@@ -1,6 +1,6 @@
 use super::kernels::{combine, dot, eigenvalue_bound, gram, transpose};
 use super::penalty::{dual_norm, prox, value};
-use super::{Pursuit, Stop, pull_back, solve};
+use super::{Pursuit, Stop, pull_back, respond, settle, solve};
 use crate::error::Error;
 use crate::math::Simd;
 use crate::parallel::CancelFlag;
@@ -142,6 +142,45 @@ fn derivatives_are_those_of_differences() {
         largest = largest.max(difference.abs());
     }
     assert!(largest > 0.1);
+}
+
+#[test]
+fn the_response_is_what_derivatives_are_made_of() {
+    let (problem, x) = problem();
+    let cotangent = draw(&mut Draw(9), 5 * 20);
+    let codes = solve(&problem, &x, None, STOP, &CancelFlag::new()).expect("converges").codes;
+    let pulled = pull_back(&problem, &codes, &cotangent, &CancelFlag::new()).expect("differentiable");
+    let response = respond(&problem, &codes, &cotangent, &CancelFlag::new()).expect("differentiable");
+    for (sample, response) in response.chunks(20).enumerate() {
+        let (mut own, mut image) = (vec![0.0; 20], vec![0.0; 12]);
+        problem.sorted(response, &mut own);
+        problem.synthesise(&own, &mut image);
+        assert_eq!(image, pulled[sample * 12..(sample + 1) * 12]);
+        assert!(response.iter().zip(&codes[sample * 20..]).all(|(&h, &a)| (h == 0.0) == (a == 0.0)));
+    }
+}
+
+#[test]
+fn competition_ends_at_the_minimum() {
+    let (problem, x) = problem();
+    let codes = solve(&problem, &x, None, STOP, &CancelFlag::new()).expect("converges").codes;
+    let step = 1.0 / problem.lipschitz();
+    let marks = [0, 3, 3, 20_000];
+    let followed = settle(&problem, &x, step, &marks, &CancelFlag::new()).expect("stable");
+    for (code, rows) in codes.chunks(20).zip(followed.chunks(4 * 20)) {
+        assert!(rows[..20].iter().all(|&a| a == 0.0));
+        assert_eq!(rows[20..40], rows[40..60]);
+        let error = code.iter().zip(&rows[60..]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(error < 1e-5, "{error}");
+    }
+    let refused = |step: f64, marks: &[usize]| {
+        settle(&problem, &x, step, marks, &CancelFlag::new()).expect_err("refused").to_string()
+    };
+    assert!(refused(0.0, &[1]).contains("above 0"));
+    assert!(refused(1.5, &[1]).contains("at most 1"));
+    assert!(refused(1.0, &[1]).contains("largest eigenvalue"));
+    assert!(refused(step, &[2, 1]).contains("ascend"));
+    assert!(settle(&problem, &x, step, &[], &CancelFlag::new()).expect("nothing to do").is_empty());
 }
 
 #[test]
