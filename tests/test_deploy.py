@@ -51,6 +51,21 @@ def test_it_prints_and_writes(run: Path, some: Path, tmp_path: Path) -> None:
     assert program.connections[0].delays.max() > 0
 
 
+def test_nir_files(run: Path, some: Path, tmp_path: Path) -> None:
+    load_nir = pytest.importorskip("evprop.interop.nir", reason="needs the extra evprop[nir]").load_nir
+    arguments = ["--data", some, "--dt", 0.5, "--scale", "max"]
+    assert "written: " in call("deploy", run, "--out", tmp_path / "model.nir", *arguments)
+    call("deploy", run, "--out", tmp_path / "model.net", *arguments)
+    a, b = load_nir(tmp_path / "model.nir"), load_net(tmp_path / "model.net")
+    for k in range(2):
+        np.testing.assert_array_equal(a.received(k), b.received(k))
+        there = a.received(k) != 0
+        np.testing.assert_array_equal(a.connections[k].delays[there], b.connections[k].delays[there])
+    for name, population in b.populations.items():
+        for register in ("du", "dv", "vth"):
+            np.testing.assert_array_equal(getattr(a.populations[name], register), getattr(population, register))
+
+
 def test_the_search_is_the_default(run: Path, some: Path) -> None:
     text = call("deploy", run, "--data", some, "--dt", 1.0, "--bits", 4)
     assert "weights of 4 bits" in text

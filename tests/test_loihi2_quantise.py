@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import evprop
-from evprop.errors import HardwareError
+from evprop.errors import HardwareError, ParameterError
 from evprop.hardware import quantise
 from evprop.hardware.loihi2.decays import decay_of, kappa, lift, peak
 
@@ -227,6 +227,10 @@ def changed(name: str, value: object, **more: object) -> object:
         (lambda: changed("output.tau_mem", [10.0, 10.0, 11.0]), "output.tau_mem has several values"),
         (lambda: changed("hidden.v_th", 1e9), "weights of 'input_hidden' become 0 at the scale .*larger dt"),
         (lambda: changed("input_hidden.weight", 1e7), "hidden.v_th of 1 becomes 0 at the scale"),
+        (lambda: changed("input_hidden.weight", 1e300), "hidden.v_th of 1 becomes 0 at the scale .* Use more bits, a larger dt"),
+        (lambda: changed("hidden.i_bias", 1e6), "hidden.v_th of 1 becomes 0 at the scale"),
+        (lambda: changed("output.i_bias", 1e6), "all weights of 'hidden_output' become 0 at the scale .*use a larger dt"),
+        (lambda: changed("output.v_init", -1e9), "output.v_init of 1e\\+09 becomes .*v holds 8388607. Give a scale of at most"),
         (lambda: quantise(network(), network().init(0), dt=1e-3), "hidden.tau_mem is 20 ms.*dt from"),
         (lambda: quantise(network(), network().init(0), dt=60.0), "hidden.tau_syn is 5 ms.*dt from"),
         (lambda: quantise(network(), network().init(0), dt=0.0), "dt is 0.0 ms"),
@@ -244,3 +248,9 @@ def changed(name: str, value: object, **more: object) -> object:
 def test_what_it_refuses(make, message) -> None:
     with pytest.raises(HardwareError, match=message):
         make()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_none_are_named(value: float) -> None:
+    with pytest.raises(ParameterError, match=r"input_hidden.weight\[0, 0\] is (nan|inf).*must be finite"):
+        changed("input_hidden.weight", value)

@@ -285,7 +285,7 @@ def evaluate(run: Path, data: Path | None, threads: int | None) -> None:
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--target", type=click.Choice(["loihi2"]), default="loihi2", show_default=True, help="The chip.")
-@click.option("--out", type=click.Path(path_type=Path), help="A NetX file (.net) to write, for lava-dl.")
+@click.option("--out", type=click.Path(path_type=Path), help="A file to write: .nir is NIR, else NetX for lava-dl.")
 @click.option("--data", type=click.Path(path_type=Path), help="As for eval; the run's own test set unless given.")
 @click.option("--fine-tune", type=int, default=0, metavar="N", help="Epochs of training on the chip's model.")
 @click.option("--dt", type=float, default=1.0, show_default=True, help="The chip's time step, in ms.")

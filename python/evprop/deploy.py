@@ -6,8 +6,9 @@ keeps the epoch that does best on the validation set, where there is one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from .hardware import (
     PUBLISHED,
     Counts,
     Loihi2,
+    Loihi2Program,
     Placement,
     Quantised,
     count,
@@ -118,6 +120,7 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
         raise ConfigError(f"scale is {settings.scale!r}; it must be one of {', '.join(SCALES)}.")
     if settings.epochs < 0 or not settings.rate > 0.0:
         raise ConfigError(f"fine-tuning of {settings.epochs} epochs at {settings.rate} times the rates makes no sense.")
+    write = _writer(out, settings)  # a missing extra is said now and not after training
     experiment, params = open_run(run)
     test = experiment.data["test"] if data is None else open_data(experiment, data)
     exact = experiment.evaluate(params, test)
@@ -134,8 +137,17 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
     )
     counts = count(record, placement)
     if out is not None:
-        save_net(out, final.quantised.program)
+        write(out, final.quantised.program)
     return Deployment(test, exact, quantised, tuned, placement, counts, out, settings)
+
+
+def _writer(out: Path | None, settings: Settings) -> Callable[[Path, Loihi2Program], None]:
+    """What writes a file of this name: NIR for .nir, else NetX."""
+    if out is None or out.suffix != ".nir":
+        return save_net
+    from .interop.nir import save_nir
+
+    return partial(save_nir, dt=settings.dt)
 
 
 def _simulator(experiment: Experiment, params: dict[str, Array], settings: Settings) -> Loihi2:

@@ -122,7 +122,7 @@ def _layers(program: Loihi2Program) -> list[dict[str, Any]]:
             "shape": np.array([population.n]),
             "inFeatures": len(program.connections[links[before]].weights),
             "outFeatures": population.n,
-            "weight": _weights(program, links[before]),
+            "weight": _transposed(program, links[before]),
             "neuron/type": "CUBA",
             "neuron/iDecay": _shared(population.du + 1),
             "neuron/vDecay": _shared(population.dv),
@@ -130,7 +130,7 @@ def _layers(program: Loihi2Program) -> list[dict[str, Any]]:
         }
         delays = {"delay": _delays(program.connections[links[before]])}
         if name in links:
-            layer["weight_rec"] = _weights(program, links[name])
+            layer["weight_rec"] = _transposed(program, links[name])
             delays["delay_rec"] = _delays(program.connections[links[name]])
         try:
             fill_bits(np.concatenate([layer[key] for key in ("weight", "weight_rec") if key in layer], axis=1))
@@ -146,17 +146,8 @@ def _layers(program: Loihi2Program) -> list[dict[str, Any]]:
     return layers
 
 
-def _weights(program: Loihi2Program, k: int) -> Ints:
-    """(n, n_before): what arrives for one spike."""
-    connection = program.connections[k]
-    exact = np.ldexp(program.effective_weights(k).astype(np.float64), connection.weight_exp)
-    weights = exact.astype(np.int32)
-    if (weights != exact).any():
-        raise HardwareError(
-            f"{connection.name}: weight_exp = {connection.weight_exp} leaves fractions of a weight, which NetX would "
-            "cut off. Give weights that are multiples of 2^-weight_exp."
-        )
-    return np.ascontiguousarray(weights.T)
+def _transposed(program: Loihi2Program, k: int) -> Ints:
+    return np.ascontiguousarray(program.received(k).T)
 
 
 def _delays(connection: Loihi2Connection) -> Ints | int | None:

@@ -225,6 +225,18 @@ class Loihi2Program:
         dense[mask] = self._core.effective(k)
         return dense
 
+    def received(self, k: int) -> Ints:
+        """(n_source, n_target): what arrives over connection k for one spike, in whole weight units."""
+        connection = self.connections[k]
+        exact = np.ldexp(self.effective_weights(k).astype(np.float64), connection.weight_exp)
+        whole = exact.astype(np.int32)
+        if (whole != exact).any():
+            raise HardwareError(
+                f"{connection.name}: weight_exp = {connection.weight_exp} leaves fractions of a weight, which files "
+                "cannot hold. Give weights that are multiples of 2^-weight_exp."
+            )
+        return whole
+
     def warnings(self) -> list[str]:
         """Registers beyond the chip's ranges, which Lava's models accept: strict mode's static half."""
         found = []

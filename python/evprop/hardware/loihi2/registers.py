@@ -20,6 +20,7 @@ NEVER = 2**17
 """A threshold that v, clipped at 2^23 - 1, cannot exceed: leaky integrators have it."""
 PLACES = 64
 """u and v have 6 binary places more than weights and thresholds."""
+MAX_STATE = 2**23 - 1
 MAX_MANTISSA = 2**12 - 1
 MAX_EXPONENT = 7
 RESERVE = 2
@@ -74,7 +75,7 @@ class Cell(NamedTuple):
         present = weights[weights != 0.0]
         if not present.size:
             return 1.0
-        return lift(PLACES * scale * float(np.sqrt(np.mean(present**2))), self.mem, self.syn)
+        return lift(PLACES * scale * root_mean_square(present), self.mem, self.syn)
 
     def room(self, wide: Mapping[str, Floats], above: Floats, below: Floats) -> Room:
         """Thresholds and voltages to be held.
@@ -97,7 +98,7 @@ class Cell(NamedTuple):
     ) -> tuple[Loihi2Population, dict[str, Floats], PopulationReport]:
         """The population, what it holds in the network's units, and a line for the report."""
         bias, exponent, bias_held, bias_error = self._bias(wide[f"{self.name}.i_bias"], scale, step)
-        v0 = np.rint(PLACES * scale * wide[f"{self.name}.v_init"]).astype(np.int64)
+        v0 = self._first_voltages(wide[f"{self.name}.v_init"], scale)
         held = {
             "tau_mem": np.full(self.size, self.mem.tau),
             "tau_syn": np.full(self.size, self.syn.tau),
@@ -123,6 +124,16 @@ class Cell(NamedTuple):
             *(self.syn.error, self.mem.error, span, error, bias_error),
         )
         return population, {f"{self.name}.{k}": values for k, values in held.items()}, report
+
+    def _first_voltages(self, wanted: Floats, scale: float) -> NDArray[np.int64]:
+        v0 = np.rint(PLACES * scale * wanted)
+        if np.abs(v0).max(initial=0.0) > MAX_STATE:
+            raise HardwareError(
+                f"{self.name}.v_init of {np.abs(wanted).max():g} becomes {np.abs(v0).max():.9g} at the scale {scale:g}; "
+                f"v holds {MAX_STATE}. Give a scale of at most {MAX_STATE / PLACES / np.abs(wanted).max():.6g}, or start "
+                "from a smaller voltage."
+            )
+        return v0.astype(np.int64)
 
     def _thresholds(self, wanted: Floats, scale: float) -> NDArray[np.int64]:
         vth = np.rint(scale * wanted).astype(np.int64)
@@ -159,6 +170,12 @@ class Cell(NamedTuple):
         asked = np.flatnonzero(wanted)
         error = float(np.abs(held[asked] / wanted[asked] - 1.0).max(initial=0.0))
         return mantissa, exponent, held, error
+
+
+def root_mean_square(values: Floats) -> float:
+    """0 without values; squares are taken of shares of the largest, which do not overflow."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest * float(np.sqrt(np.mean((values / largest) ** 2))) if largest > 0.0 else 0.0
 
 
 def _shared(name: str, kind: str, wide: Mapping[str, Any], step: Step) -> Decay:

@@ -12,7 +12,7 @@ from ...errors import HardwareError
 from ...network import Network
 from ...projections import Projection
 from .program import Loihi2Connection
-from .registers import Cell, Step
+from .registers import Cell, Step, root_mean_square
 from .report import ProjectionReport
 from .scales import Floats, Levels
 
@@ -67,8 +67,7 @@ def connect(
         graded=net.populations[projection.pre].kind == "input",
         sparse=mask,
     )
-    size = float(np.sqrt(np.mean(weight**2))) if weight.size else 0.0
-    change = float(np.sqrt(np.mean((held - wanted) ** 2))) if weight.size else 0.0
+    size, change = root_mean_square(weight), root_mean_square(held - wanted)
     report = ProjectionReport(
         projection.name,
         size=weight.size,

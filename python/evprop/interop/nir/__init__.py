@@ -24,7 +24,8 @@ except ImportError as error:
 
     raise missing("nir", "nir") from error
 
+from .loihi2 import load_nir, program_from_nir, program_to_nir, save_nir
 from .read import from_nir
 from .write import to_nir
 
-__all__ = ["from_nir", "to_nir"]
+__all__ = ["from_nir", "load_nir", "program_from_nir", "program_to_nir", "save_nir", "to_nir"]
