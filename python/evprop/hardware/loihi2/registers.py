@@ -127,11 +127,11 @@ class Cell(NamedTuple):
 
     def _first_voltages(self, wanted: Floats, scale: float) -> NDArray[np.int64]:
         v0 = np.rint(PLACES * scale * wanted)
+        largest = float(np.abs(wanted).max(initial=0.0))
         if np.abs(v0).max(initial=0.0) > MAX_STATE:
             raise HardwareError(
-                f"{self.name}.v_init of {np.abs(wanted).max():g} becomes {np.abs(v0).max():.9g} at the scale {scale:g}; "
-                f"v holds {MAX_STATE}. Give a scale of at most {MAX_STATE / PLACES / np.abs(wanted).max():.6g}, or start "
-                "from a smaller voltage."
+                f"{self.name}.v_init of {largest:g} becomes {np.abs(v0).max():.9g} at the scale {scale:g}; v holds "
+                f"{MAX_STATE}. Give a scale of at most {MAX_STATE / PLACES / largest:.6g}, or a smaller first voltage."
             )
         return v0.astype(np.int64)
 
