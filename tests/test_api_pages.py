@@ -21,7 +21,7 @@ import evprop
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs/api").glob("*.md"))
 MODULES = (
-    *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment"),
+    *("evprop", "evprop.init", "evprop.losses", "evprop.optim", "evprop.train", "evprop.callbacks", "evprop.augment", "evprop.tensorboard"),
     *("evprop.metrics", "evprop.datasets", "evprop.plot", "evprop.sparse", "evprop.testing", "evprop.errors"),
     "evprop.attacks",
     *("evprop.estimator", "evprop.interop.jax", "evprop.interop.nir", "evprop.interop.torch"),

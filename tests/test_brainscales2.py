@@ -14,10 +14,21 @@ from evprop.errors import HardwareError, ParameterError
 from evprop.hardware import BrainScaleS2
 from evprop.hardware.brainscales2.mapping import round_weights
 from evprop.hardware.brainscales2.simulator import OFF
-from evprop.losses import CrossEntropy, Final, Integral, Max, RelativeMSE, Sampled, WeightedIntegral
+from evprop.losses import (
+    CrossEntropy,
+    Final,
+    Integral,
+    LinearIntegral,
+    Max,
+    RelativeMSE,
+    Sampled,
+    SigmoidIntegral,
+    WeightedIntegral,
+)
 from strategies import Problem, busy_problems
 
-READOUTS = [Final(), Integral(), WeightedIntegral(10.0), Sampled([1.0, 7.5]), Max()]
+SHAPED = [WeightedIntegral(10.0), LinearIntegral(), SigmoidIntegral(8.0, 3.0)]
+READOUTS = [Final(), Integral(), *SHAPED, Sampled([1.0, 7.5]), Max()]
 
 
 def layered(

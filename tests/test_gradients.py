@@ -19,9 +19,11 @@ from evprop.losses import (
     Final,
     FirstSpike,
     Integral,
+    LinearIntegral,
     Max,
     RelativeMSE,
     Sampled,
+    SigmoidIntegral,
     SpikeTimeMSE,
     WeightedIntegral,
 )
@@ -30,7 +32,8 @@ from oracle.ttfs import double_constant, equal_constants
 from strategies import Problem, small_problems
 
 SECOND_METHOD = 1e-10
-READOUTS: list[Any] = [Integral(), WeightedIntegral(11.0), Max(), Final(), Sampled([3.3, 12.1])]
+SHAPED: list[Any] = [WeightedIntegral(11.0), LinearIntegral(), SigmoidIntegral(8.0, 3.0)]
+READOUTS: list[Any] = [Integral(), *SHAPED, Max(), Final(), Sampled([3.3, 12.1])]
 
 
 def differentiable(net: Any) -> list[str]:
@@ -136,7 +139,7 @@ def recurrent(
     return net, net.init(0), evprop.Spikes.from_lists(trains, n_units=3), 25.0
 
 
-BOTH = {"li": READOUTS, "lif": [Integral(), WeightedIntegral(11.0), Final(), Sampled([3.3, 12.1])]}
+BOTH = {"li": READOUTS, "lif": [Integral(), *SHAPED, Final(), Sampled([3.3, 12.1])]}
 
 
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
@@ -182,7 +185,9 @@ def test_any_ratio_of_the_time_constants(ratio: float) -> None:
     assert record.spikes["h"].n_spikes > 3
 
 
-@pytest.mark.parametrize("readout", [Integral(None), WeightedIntegral(7.0, None)])
+@pytest.mark.parametrize(
+    "readout", [Integral(None), WeightedIntegral(7.0, None), LinearIntegral(None), SigmoidIntegral(9.0, 2.0, None)]
+)
 def test_integral_of_a_neuron_that_spikes(readout: Any) -> None:
     """V jumps down at a time that moves: the integral gains (v_th - v_reset) dt."""
     net = evprop.Network(
@@ -315,6 +320,8 @@ def test_float32_gradients_are_close_to_float64() -> None:
     [
         (CrossEntropy(Integral(), population="li"), np.array([1, 0])),
         (CrossEntropy(WeightedIntegral(9.0), population="li"), np.array([1, 0])),
+        (CrossEntropy(LinearIntegral(), population="li"), np.array([1, 0])),
+        (CrossEntropy(SigmoidIntegral(9.0, 4.0), population="li"), np.array([1, 0])),
         (CrossEntropy(Max(), population="li"), np.array([1, 0])),
         (CrossEntropy(Final(), population="li"), np.array([1, 0])),
         (CrossEntropy(Sampled([4.0, 17.0]), population="li"), np.array([1, 0])),

@@ -63,6 +63,7 @@ PYTHON = {
     "plot": 11,
     "run": 12,
     "callbacks": 13,
+    "tensorboard": 13,
     "interop": 14,
     "train": 14,
     "config": 14,

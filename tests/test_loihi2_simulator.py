@@ -9,7 +9,17 @@ import evprop
 from evprop.datasets import yin_yang
 from evprop.errors import HardwareError, ParameterError
 from evprop.hardware.loihi2 import simulator as module
-from evprop.losses import CrossEntropy, Final, FirstSpike, Integral, Max, Sampled, WeightedIntegral
+from evprop.losses import (
+    CrossEntropy,
+    Final,
+    FirstSpike,
+    Integral,
+    LinearIntegral,
+    Max,
+    Sampled,
+    SigmoidIntegral,
+    WeightedIntegral,
+)
 
 N_IN, N_HIDDEN, N_OUT, T = 7, 12, 3, 60.0
 
@@ -125,7 +135,8 @@ def test_readouts_are_those_of_the_chips_voltages() -> None:
 def test_readouts_are_near_those_of_continuous_time() -> None:
     net = network()
     params = net.init(3)
-    asked = {"output": [Integral(), WeightedIntegral(30.0), Max(), Final(), Sampled([10.0, 33.3])]}
+    shaped = [WeightedIntegral(30.0), LinearIntegral(), SigmoidIntegral(30.0, 12.0)]
+    asked = {"output": [Integral(), *shaped, Max(), Final(), Sampled([10.0, 33.3])]}
     exact = evprop.simulate(net, params, spikes(), duration=T, readouts=asked)
     chip = evprop.simulate(net, params, spikes(), duration=T, readouts=asked, simulator=evprop.Loihi2(dt=0.1, scale="max"))
     for a, b in zip(exact.readout["output"], chip.readout["output"], strict=True):

@@ -19,12 +19,14 @@ from evprop.losses import (
     Final,
     FirstSpike,
     Integral,
+    LinearIntegral,
     Loss,
     LossResult,
     Max,
     Readout,
     RelativeMSE,
     Sampled,
+    SigmoidIntegral,
     SpikeTimeMSE,
     WeightedIntegral,
 )
@@ -221,7 +223,7 @@ def plain_cross_entropy(y: np.ndarray, label: int) -> float:
     return math.log(sum(math.exp(v) for v in y)) - y[label]
 
 
-READOUTS = [Integral(), WeightedIntegral(100.0), Max(), Final()]
+READOUTS = [Integral(), WeightedIntegral(100.0), LinearIntegral(), SigmoidIntegral(50.0, 20.0), Max(), Final()]
 
 
 @pytest.mark.parametrize("readout", READOUTS, ids=repr)
@@ -469,6 +471,9 @@ def test_target_times_refused(targets: Any, message: str) -> None:
         (lambda: CrossEntropy(Max), "CrossEntropy: readout is .*give a readout such as"),
         (lambda: WeightedIntegral(0.0), "WeightedIntegral: tau is 0.0 ms; it must be finite and > 0"),
         (lambda: WeightedIntegral(math.nan), "WeightedIntegral: tau is nan"),
+        (lambda: SigmoidIntegral(math.inf, 1.0), "SigmoidIntegral: centre is inf ms; it must be finite"),
+        (lambda: SigmoidIntegral(1.0, 0.0), "SigmoidIntegral: width is 0.0 ms; it must be finite and > 0"),
+        (lambda: LinearIntegral(normalise="yes"), "normalise is 'yes'; it must be"),
         (lambda: Integral(normalise="yes"), "normalise is 'yes'; it must be \"duration\""),
         (lambda: Sampled([]), "Sampled: times is empty"),
         (lambda: Sampled([1.0, -1.0]), r"Sampled: times\[1\] is -1.0 ms; it must be finite and >= 0"),

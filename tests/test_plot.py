@@ -109,11 +109,26 @@ def test_histograms(trained, tmp_path):
         "input_hidden.delay",
         "hidden_output.weight",
     ]
+    assert figure.axes[1].get_xlabel() == "delay [ms]"
     li = evprop.Network({"i": evprop.Input(2), "o": evprop.LI(2)}, [evprop.Dense("i", "o", weight=1.0)])
     written(plot.histograms(li, li.init(0), li.init(0)), tmp_path / "b.png")
     alone = evprop.Network({"i": evprop.Input(2)})
     with pytest.raises(ParameterError, match="no projection"):
         plot.histograms(alone, {}, {})
+
+
+def test_histograms_show_the_constants_that_training_may_change():
+    lif = evprop.LIF(3, tau_mem=evprop.init.Uniform(10.0, 30.0), trainable=("tau_mem", "v_th"))
+    net = evprop.Network({"i": evprop.Input(2), "h": lif}, [evprop.Dense("i", "h", weight=1.0)])
+    before, after = net.init(0), net.init(0)
+    after["h.tau_mem"] *= 1.5
+    figure = plot.histograms(net, before, after)
+    labels = {axes.get_title(): axes.get_xlabel() for axes in figure.axes}
+    assert labels == {"i_h.weight": "weight [v_th]", "h.tau_mem": "tau_mem [ms]", "h.v_th": "v_th [v_th]"}
+    (tau_mem,) = (axes for axes in figure.axes if axes.get_title() == "h.tau_mem")
+    grey, blue = tau_mem.patches[:40], tau_mem.patches[40:]
+    assert sum(bar.get_height() for bar in grey) == 3
+    assert blue
 
 
 def test_without_matplotlib_one_line_names_the_extra(trained, monkeypatch):

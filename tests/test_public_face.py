@@ -33,7 +33,7 @@ TOP = (
 
 MODULES = {
     "init": "Normal Uniform Constant",
-    "losses": "FirstSpike RelativeMSE SpikeTimeMSE CrossEntropy Rate PeakVoltage DelayL2 Integral WeightedIntegral Max Final Sampled",
+    "losses": "FirstSpike RelativeMSE SpikeTimeMSE CrossEntropy Rate PeakVoltage DelayL2 Integral WeightedIntegral LinearIntegral SigmoidIntegral Max Final Sampled",
     "optim": "SGD Adam AdamW",
     "train": "fit",
     "metrics": "",
@@ -77,6 +77,8 @@ SIGNATURES = {
     "losses.CrossEntropy": "readout",
     "losses.WeightedIntegral": "tau normalise",
     "losses.Integral": "normalise",
+    "losses.LinearIntegral": "normalise",
+    "losses.SigmoidIntegral": "centre width normalise",
     "losses.Sampled": "times",
     "init.Normal": "mean std",
     "init.Uniform": "low high",

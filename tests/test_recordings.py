@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import evprop
-from evprop.datasets import Dataset, read_hdf5, recordings, split_groups, split_share
+from evprop.datasets import Dataset, merge_channels, read_hdf5, recordings, split_groups, split_share
 from evprop.errors import DatasetError, MissingExtraError
 
 h5py = pytest.importorskip("h5py")
@@ -322,3 +322,47 @@ def test_words_have_disjoint_speakers(data_dir):
     assert (len(valid), len(test)) == (435, 491)
     assert valid.n_classes == test.n_classes == 11
     assert not set(valid.groups["speaker"]) & set(test.groups["speaker"])
+
+
+# -- merged channels ---------------------------------------------------------------------------------------------
+
+
+def test_merged_channels_keep_each_kth_spike_of_a_sample(tmp_path):
+    data = read_hdf5(write(tmp_path / "a.h5"), n_units=N_UNITS)
+    found = merge_channels(data, 5, 3)
+    assert found.spikes.n_units == 6
+    for k in range(len(data)):
+        times, units = data.spikes[k]
+        seen = dict.fromkeys(range(6), 0)
+        expected = []
+        for t, u in zip(times, units // 5, strict=True):
+            seen[int(u)] += 1
+            if seen[int(u)] % 3 == 0:
+                expected.append((t, u))
+        t, u = found.spikes[k]
+        assert list(zip(t, u, strict=True)) == expected
+    assert (found.labels == data.labels).all()
+    assert found.class_names == data.class_names
+
+
+def test_merging_alone_loses_nothing(tmp_path):
+    data = read_hdf5(write(tmp_path / "a.h5"), n_units=N_UNITS)
+    found = merge_channels(data, 10)
+    assert (found.spikes.times == data.spikes.times).all()
+    assert (found.spikes.units == data.spikes.units // 10).all()
+
+
+def test_recordings_come_merged(tmp_path):
+    write(tmp_path / "a.h5")
+    given = {"train": "a.h5", "test": "a.h5", "validation": {"speaker": [3]}, "n_units": N_UNITS}
+    whole, merged = recordings(tmp_path, **given), recordings(tmp_path, **given, merge=5, every=2)
+    for name in ("train", "validation", "test"):
+        assert (merged[name].spikes.times == merge_channels(whole[name], 5, 2).spikes.times).all()
+
+
+def test_channels_that_cannot_be_merged(tmp_path):
+    data = read_hdf5(write(tmp_path / "a.h5"), n_units=N_UNITS)
+    with pytest.raises(DatasetError, match="7 channels cannot be merged into one; 30 channels"):
+        merge_channels(data, 7)
+    with pytest.raises(DatasetError, match="every is 0"):
+        merge_channels(data, 5, 0)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 import evprop
 import oracle
 from agreement import compare, slow_runs
-from evprop.losses import Final, Integral, Max, Sampled, WeightedIntegral
+from evprop.losses import Final, Integral, LinearIntegral, Max, Sampled, SigmoidIntegral, WeightedIntegral
 from strategies import Problem, busy_problems
 
 F64 = {"tolerance": 1e-9, "margin": 1e-12}  # ms; v_th - v_reset
@@ -63,6 +63,8 @@ def test_random_networks_match_the_slow_simulator(problem: Problem) -> None:
         Integral(),
         Integral(None),
         WeightedIntegral(11.0),
+        LinearIntegral(),
+        SigmoidIntegral(8.0, 3.0),
         Max(),
         Final(),
         Sampled([0.0, 3.3, 12.1]),

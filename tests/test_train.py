@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -469,7 +470,9 @@ def test_progress(data):
         assert "spikes/neuron hidden" in text
         assert "loss" in text
         assert "val" in text
-    assert len(plain.getvalue().splitlines()) == 2
+    first, last = plain.getvalue().splitlines()
+    assert re.search(r"  0:0\d:\d\d left$", first)
+    assert last.endswith("  0:00:00 left")
 
 
 def test_lines_for_people(data):

@@ -360,7 +360,8 @@ class ClipWeights(Callback):
 
 
 class Progress(Callback):
-    """A bar (tqdm) with loss, accuracy and spikes per neuron; without a terminal, a line every ``seconds``."""
+    """A bar (tqdm) with loss, accuracy, spikes per neuron and the time left; without a terminal, a line every
+    ``seconds``."""
 
     first_only = True
 
@@ -369,11 +370,12 @@ class Progress(Callback):
         self.seconds = seconds
         self._bar: Any = None
         self._due = 0.0
-        self._shown = ""
+        self._started, self._first = 0.0, 0
 
     def on_start(self, run: Run) -> None:
         self._out = sys.stderr if self._file is None else self._file
-        self._due = time.monotonic() + self.seconds
+        self._started, self._first = time.monotonic(), run.epoch
+        self._due = self._started + self.seconds
         if self._out.isatty():
             from tqdm import tqdm
 
@@ -395,8 +397,15 @@ class Progress(Callback):
             self._bar.set_description_str(f"epoch {run.epoch}/{run.epochs}", refresh=False)
             self._bar.set_postfix_str(describe(row), refresh=False)
         elif time.monotonic() >= self._due or run.epoch == run.epochs or run.stop:
-            print(text, file=self._out, flush=True)
+            print(f"{text}  {self._time_left(run)}", file=self._out, flush=True)
             self._due = time.monotonic() + self.seconds
+
+    def _time_left(self, run: Run) -> str:
+        """From the wall time of this process's epochs, validation and pauses included."""
+        done = run.epoch - self._first
+        left = 0 if run.stop else run.epochs - run.epoch
+        seconds = round((time.monotonic() - self._started) / done * left)
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
 
     def on_end(self, run: Run, outcome: str) -> None:
         if self._bar is not None:

@@ -14,7 +14,7 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [[regularisers]]     kind = "Rate" | "PeakVoltage" | "DelayL2"; as many as you like
     [[augment]]          kind = "ShiftChannels" | "Blend" | ...; in this order (augment.py)
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
-    [training]           epochs, batch_size, max_dw_norm, shuffle, parts
+    [training]           epochs, batch_size, max_dw_norm, shuffle, parts, tensorboard
     [callbacks.KIND]     ClipWeights, EarlyStopping, KeepBest, ReduceOnPlateau, StopOnSilence, StopWhen, WeightBumping
 
 An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
@@ -48,7 +48,10 @@ def _named(*classes: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 
 
 INITIALISERS = _named(init.Constant, init.LogNormal, init.Normal, init.Tonotopic, init.Uniform)
-READOUTS = _named(losses.Final, losses.Integral, losses.Max, losses.Sampled, losses.WeightedIntegral)
+READOUTS = _named(
+    *(losses.Final, losses.Max, losses.Sampled),
+    *(losses.Integral, losses.LinearIntegral, losses.SigmoidIntegral, losses.WeightedIntegral),
+)
 SCHEDULES = _named(
     optim.Constant, optim.CosineDecay, optim.EaseIn, optim.ExponentialDecay, optim.StepDecay
 )
@@ -93,7 +96,7 @@ TOP_LEVEL = (
 OPTIONAL = ("description", "simulator", "regularisers", "augment", "callbacks")
 REQUIRED = tuple(key for key in TOP_LEVEL if key not in OPTIONAL)
 LISTS = ("regularisers", "augment")
-TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle", "parts")
+TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle", "parts", "tensorboard")
 SET_ELSEWHERE = frozenset({"split", "self"})
 """Arguments that no file sets."""
 

@@ -8,6 +8,7 @@ The run folder holds
     checkpoint.safetensors   all that is needed to go on (checkpoint.py)
     final.safetensors        network and parameters after the last epoch (evprop.load)
     best.safetensors         the same for the best epoch on the validation set, with [callbacks.KeepBest]
+    tensorboard/             the log again, for TensorBoard, with [training] tensorboard = true
     result.json              figures on the test set, training time
     *.png                    pictures, with the extra evprop[plot]
 """
@@ -30,7 +31,7 @@ from . import __version__, num_threads
 from .augment import Augmentation
 from .callbacks import Callback, KeepBest, Progress, health_line
 from .config import CALLBACKS, DATA, Config, arguments_of, build, load_config
-from .datasets import Dataset, mnist_16x16, read_hdf5, recordings, yin_yang, yin_yang_encoding
+from .datasets import Dataset, merge_channels, mnist_16x16, read_hdf5, recordings, yin_yang, yin_yang_encoding
 from .distributed import Team
 from .errors import CheckpointError, CheckpointNotFoundError, DatasetError, MissingExtraError
 from .files import load, save, write_atomically
@@ -42,6 +43,7 @@ from .parameters import Array
 from .populations import POPULATIONS
 from .projections import Dense
 from .simulators import Exact, Simulator, simulate
+from .tensorboard import TensorBoard
 from .train import History, fit
 
 
@@ -220,8 +222,10 @@ def train_experiment(
         team.from_first(lambda: _start_folder(config, folder, experiment, command, resume, size))
     params = experiment.init()
     best = next((c for c in experiment.callbacks if isinstance(c, KeepBest)), None)
-    shown = (Progress(),) if progress else ()
-    history = experiment.fit(params, folder, callbacks=(*experiment.callbacks, *shown), resume=resume, comm=comm)
+    watching: list[Callback] = [Progress()] if progress else []
+    if config["training"].get("tensorboard", False):
+        watching.append(TensorBoard(folder / "tensorboard"))
+    history = experiment.fit(params, folder, callbacks=(*experiment.callbacks, *watching), resume=resume, comm=comm)
     best_params = best.params if best is not None else None
     result = Result(
         folder=folder,
@@ -316,7 +320,12 @@ def open_data(experiment: Experiment, path: Path) -> Dataset:
     """
     net = experiment.net
     n_units, n_classes = (sum(net.populations[name].size for name in names) for names in (net.inputs, net.outputs))
-    data = Dataset.load(path) if path.suffix == ".npz" else read_hdf5(path, n_units=n_units)
+    if path.suffix == ".npz":
+        data = Dataset.load(path)
+    else:
+        given = experiment.config["data"]
+        merge = given.get("merge", 1)
+        data = merge_channels(read_hdf5(path, n_units=n_units * merge), merge, given.get("every", 1))
     if data.spikes.n_units != n_units:
         raise DatasetError(f"{path} has {data.spikes.n_units} channels, the network has {n_units} inputs.")
     top = int(data.spikes.units.max(initial=0))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 UNDECIDED = "#BBBBBB"
 BEFORE, AFTER = "#BBBBBB", "#0072B2"
+TIMES = ("delay", "tau_mem", "tau_syn", "t_ref")  # in ms; all other parameters in the unit of v_th
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -252,31 +253,33 @@ def _yin_yang_border(axes: Axes) -> None:
 
 
 def histograms(net: Network, before: Mapping[str, Array], after: Mapping[str, Array]) -> Figure:
-    """Weights and delays of every projection and trained constants, before (grey) and after training (blue).
+    """Weights and delays of every projection and the trainable constants of every population, before (grey) and
+    after training (blue).
 
     A parameter that training does not change has one outline only.
     """
-    names = [p.name for p in net.layout.parameters if p.kind in ("weight", "delay")]
-    if not names:
-        raise ParameterError("histograms: the network has no projection, so no weights.")
-    columns = min(len(names), 4)
-    lines = math.ceil(len(names) / columns)
+    shown = [p for p in net.layout.parameters if p.kind in ("weight", "delay") or p.trainable]
+    if not shown:
+        raise ParameterError("histograms: the network has no projection and no trainable constant.")
+    columns = min(len(shown), 4)
+    lines = math.ceil(len(shown) / columns)
     figure = _figure(3.0 * columns, 2.6 * lines)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axes, name in zip(panels, names, strict=False):
-        old, new = before[name].ravel(), after[name].ravel()
+    for axes, parameter in zip(panels, shown, strict=False):
+        old, new = before[parameter.name].ravel(), after[parameter.name].ravel()
         low, high = min(old.min(), new.min()), max(old.max(), new.max())
         room = (high - low) * 0.02 or 0.5
         bins = np.linspace(low - room, high + room, 41)
         axes.hist(old, bins, color=BEFORE, label="before")
         if not np.array_equal(old, new):
             axes.hist(new, bins, histtype="step", color=AFTER, lw=1.4, label="after")
-        axes.set(title=name, xlabel="delay [ms]" if name.endswith(".delay") else "weight [v_th]")
-        axes.set_ylabel("count")
+        quantity = parameter.name.rpartition(".")[2]
+        unit = "ms" if quantity in TIMES else "v_th"
+        axes.set(title=parameter.name, xlabel=f"{quantity} [{unit}]", ylabel="count")
         _bare(axes)
     panels[0].margins(y=0.3)  # room for the legend
     panels[0].legend(frameon=False, ncols=2, loc="upper left")
-    for axes in panels[len(names) :]:
+    for axes in panels[len(shown) :]:
         axes.set_visible(False)
     return figure
 

@@ -2,6 +2,8 @@
 
     Integral          y = int_0^T V dt                    divided by T unless normalise=None
     WeightedIntegral  y = int_0^T e^{-t/tau} V dt         divided by T unless normalise=None
+    LinearIntegral    y = int_0^T (1 - t/T) V dt          likewise
+    SigmoidIntegral   y = int_0^T V / (1 + e^{(t - centre)/width}) dt     likewise
     Max               y = max over [0, T] of V            also of a silent LIF population
     Final             y = V(T)
     Sampled           y_j = V(t_j)
@@ -54,7 +56,8 @@ class Integral(Readout):
 class WeightedIntegral(Readout):
     """The integral of e^{-t/tau} V over the trial, tau in ms; divided by the duration unless normalise=None.
 
-    Early voltages count for more, so that gradients reach spikes early in the trial (Nowotny et al. 2024).
+    Early voltages count for more, so that gradients reach spikes early in the trial (loss shaping; Nowotny, Turner &
+    Knight 2025).
     """
 
     tau: float
@@ -69,6 +72,46 @@ class WeightedIntegral(Readout):
 
     def spec(self, duration: float) -> tuple[Any, ...]:
         return ("weighted_integral", float(self.tau), self.normalise is not None)
+
+
+@dataclass(frozen=True)
+class LinearIntegral(Readout):
+    """The integral of (1 - t/T) V over the trial of T ms; divided by the duration unless normalise=None.
+
+    The linear loss shaping of Nowotny, Turner & Knight 2025 (their ``sum_weigh_linear``).
+    """
+
+    normalise: str | None = "duration"
+
+    def __post_init__(self) -> None:
+        _check_normalise(self.normalise)
+
+    def spec(self, duration: float) -> tuple[Any, ...]:
+        return ("linear_integral", self.normalise is not None)
+
+
+@dataclass(frozen=True)
+class SigmoidIntegral(Readout):
+    """The integral of V / (1 + e^{(t - centre)/width}); ms both; divided by the duration unless normalise=None.
+
+    The weight is nearly 1 long before ``centre``, 1/2 there, and nearly 0 long after it. The sigmoid loss shaping of
+    Nowotny, Turner & Knight 2025 (their ``sum_weigh_sigmoid``) has its centre at half the trial and a width of a
+    fifth of it.
+    """
+
+    centre: float
+    width: float
+    normalise: str | None = "duration"
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.centre):
+            raise ParameterError(f"SigmoidIntegral: centre is {self.centre!r} ms; it must be finite.")
+        if not 0.0 < self.width < math.inf:
+            raise ParameterError(f"SigmoidIntegral: width is {self.width!r} ms; it must be finite and > 0.")
+        _check_normalise(self.normalise)
+
+    def spec(self, duration: float) -> tuple[Any, ...]:
+        return ("sigmoid_integral", float(self.centre), float(self.width), self.normalise is not None)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Voltages read from a finished run, each by its own plain means, with tangents.
 
     integral            int_0^T V dt               20-point Gauss-Legendre on every stretch without an event,
-    weighted integral   int_0^T e^{-t/tau} V dt    in panels no longer than the fastest time constant
+    weighted integral   int_0^T e^{-t/tau} V dt    in panels no longer than the fastest time constant;
+                                                   linear: (1 - t/T), sigmoid: 1/(1 + e^{(t - centre)/width})
     max                 max_t V                    over the ends and the stationary point of every stretch
     final, sampled      V(T), V(t_j)
 
@@ -12,6 +13,7 @@ that sits at an arrival (the current turns V down) moves with it: dmax = dV + Vd
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,8 @@ Spec = tuple[Any, ...]
 def read(result: Result, population: str, spec: Spec) -> tuple[np.ndarray, np.ndarray]:
     """Values (n,) and tangents (n, directions) of a readout; ("sampled", times): (m, n) and (m, n, directions).
 
-    The others: ("integral", normalise), ("weighted_integral", tau, normalise), ("max",), ("final",).
+    The others: ("integral", normalise), ("weighted_integral", tau, normalise), ("linear_integral", normalise),
+    ("sigmoid_integral", centre, width, normalise), ("max",), ("final",).
     """
     values, tangents = [], []
     for neuron in result.neurons[population]:
@@ -41,9 +44,16 @@ def read(result: Result, population: str, spec: Spec) -> tuple[np.ndarray, np.nd
         elif spec[0] == "max":
             pairs = [_maximum(result, neuron)]
         elif spec[0] == "integral":
-            pairs = [_integral(result, neuron, None, spec[1])]
+            pairs = [_integral(result, neuron, lambda t: 1, None, spec[1])]
         elif spec[0] == "weighted_integral":
-            pairs = [_integral(result, neuron, spec[1], spec[2])]
+            tau = result.math.number(spec[1])
+            pairs = [_integral(result, neuron, lambda t, tau=tau: result.math.exp(-t / tau), tau, spec[2])]
+        elif spec[0] == "linear_integral":
+            pairs = [_integral(result, neuron, lambda t: 1 - t / result.duration, None, spec[1])]
+        elif spec[0] == "sigmoid_integral":
+            centre, width = result.math.number(spec[1]), result.math.number(spec[2])
+            sigmoid = _sigmoid(result, centre, width)
+            pairs = [_integral(result, neuron, sigmoid, width, spec[3])]
         else:
             raise ValueError(f"no readout {spec!r}")
         values.append([v for v, _ in pairs])
@@ -120,15 +130,16 @@ def _maximum(result: Result, neuron: Neuron) -> tuple[Number, Tangent]:
     return best
 
 
-def _integral(result: Result, neuron: Neuron, tau: Number | None, normalise: bool) -> tuple[Number, Tangent]:
-    exp = result.math.exp
-    tau = None if tau is None else result.math.number(tau)
+def _sigmoid(result: Result, centre: Number, width: Number) -> Callable[[Number], Number]:
+    return lambda t: 1 / (1 + result.math.exp((t - centre) / width))
 
-    def weight(t: Number) -> Number:
-        return 1 if tau is None else exp(-t / tau)
 
+def _integral(
+    result: Result, neuron: Neuron, weight: Callable[[Number], Number], scale_of_weight: Number | None, normalise: bool
+) -> tuple[Number, Tangent]:
     nodes = [(result.math.number(x), result.math.number(w)) for x, w in GAUSS_20]
-    fastest = min(neuron.p["tau_mem"], neuron.p["tau_syn"], *([] if tau is None else [tau]))
+    own = [] if scale_of_weight is None else [scale_of_weight]
+    fastest = min(neuron.p["tau_mem"], neuron.p["tau_syn"], *own)
     total: Number = 0
     tangent: Tangent = 0
     for span in neuron.spans:

@@ -1,6 +1,7 @@
 """Data sets: recordings in the layout of SHD and SSC, MNIST, Yin-Yang, sequence detection, and `Dataset` for others."""
 
 from .base import Dataset, Latency
+from .channels import merge_channels
 from .events import from_events
 from .hdf5 import read_hdf5
 from .mnist import mnist_16x16
@@ -13,6 +14,7 @@ __all__ = [
     "Dataset",
     "Latency",
     "from_events",
+    "merge_channels",
     "mnist_16x16",
     "read_hdf5",
     "recordings",

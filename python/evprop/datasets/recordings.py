@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import DatasetError
 from .base import Dataset
+from .channels import merge_channels
 from .folders import find_folder
 from .hdf5 import read_hdf5
 from .splits import split_groups, split_share
@@ -20,6 +21,8 @@ def recordings(
     test: str,
     validation: str | Mapping[str, Any],
     n_units: int = 700,
+    merge: int = 1,
+    every: int = 1,
     cache: str | None = None,
 ) -> dict[str, Dataset]:
     """{"train", "validation", "test"} of recordings in the layout of SHD and SSC (`read_hdf5`).
@@ -30,6 +33,7 @@ def recordings(
         validation: the name of a file, or which samples of the training file are held out for it: {"speaker": [3, 7]}
             or any other group (`split_groups`), or {"share": 0.1, "seed": 0} of each class (`split_share`).
         n_units, cache: see `read_hdf5`.
+        merge, every: see `merge_channels`; 1 and 1 leave the recordings as they are.
     """
     place = find_folder(folder)
     found = {
@@ -47,6 +51,8 @@ def recordings(
                 f"the {name} set has {part.n_classes} classes {list(part.class_names)[:4]}..., the training set "
                 f"{whole.n_classes} {list(whole.class_names)[:4]}...; the files do not belong together."
             )
+    if (merge, every) != (1, 1):
+        found = {name: merge_channels(part, merge, every) for name, part in found.items()}
     return found
 
 

@@ -4,7 +4,7 @@
     RelativeMSE       the label's neuron ahead of all others (DelGrad)
     SpikeTimeMSE      squared error of first spike times
     SkipSilentLabels  one of the first two, without the samples whose label neuron is silent
-    CrossEntropy      over Integral, WeightedIntegral, Max, Final or Sampled voltages
+    CrossEntropy      over a readout: Integral, WeightedIntegral, LinearIntegral, SigmoidIntegral, Max, Final or Sampled
 
 and regularisers, to be added to one of them:
 
@@ -15,7 +15,16 @@ and regularisers, to be added to one of them:
 Losses add and scale: ``FirstSpike(...) + 0.1 * SpikeTimeMSE()``. To write one, subclass `Loss`.
 """
 
-from ..readouts import Final, Integral, Max, Readout, Sampled, WeightedIntegral
+from ..readouts import (
+    Final,
+    Integral,
+    LinearIntegral,
+    Max,
+    Readout,
+    Sampled,
+    SigmoidIntegral,
+    WeightedIntegral,
+)
 from .base import Loss, LossResult, LossSum
 from .cross_entropy import CrossEntropy
 from .delay_l2 import DelayL2
@@ -32,6 +41,7 @@ __all__ = [
     "Final",
     "FirstSpike",
     "Integral",
+    "LinearIntegral",
     "Loss",
     "LossResult",
     "LossSum",
@@ -41,6 +51,7 @@ __all__ = [
     "Readout",
     "RelativeMSE",
     "Sampled",
+    "SigmoidIntegral",
     "SkipSilentLabels",
     "SpikeTimeMSE",
     "WeightedIntegral",

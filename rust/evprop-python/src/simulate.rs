@@ -129,6 +129,12 @@ pub(crate) fn request(
         "weighted_integral" => {
             Readout::WeightedIntegral { tau: spec.get_item(1)?.extract()?, normalise: spec.get_item(2)?.extract()? }
         }
+        "linear_integral" => Readout::LinearIntegral { normalise: spec.get_item(1)?.extract()? },
+        "sigmoid_integral" => Readout::SigmoidIntegral {
+            centre: spec.get_item(1)?.extract()?,
+            width: spec.get_item(2)?.extract()?,
+            normalise: spec.get_item(3)?.extract()?,
+        },
         "max" => Readout::Max,
         "final" => Readout::Final,
         "sampled" => {

@@ -1,9 +1,9 @@
 """Readouts from the chip's voltages, which are known at the ends of its steps: V_r at r dt, r = 0..n.
 
-    Integral, WeightedIntegral    trapezoids between the steps
-    Max                           the largest V_r; v_th where a neuron spiked
-    Final                         V_n
-    Sampled                       straight lines between the steps
+    Integral and its weighted kin    trapezoids between the steps
+    Max                              the largest V_r; v_th where a neuron spiked
+    Final                            V_n
+    Sampled                          straight lines between the steps
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import HardwareError
-from ...readouts import Final, Integral, Max, Readout, Sampled, WeightedIntegral
+from ...readouts import (
+    Final,
+    Integral,
+    LinearIntegral,
+    Max,
+    Readout,
+    Sampled,
+    SigmoidIntegral,
+    WeightedIntegral,
+)
 
 Floats = NDArray[np.float64]
 
@@ -36,10 +45,14 @@ def read(
         v_th: (n,) thresholds, or None without.
         fired: (batch, n): which neurons spiked.
     """
-    if isinstance(readout, Integral | WeightedIntegral):
+    if isinstance(readout, Integral | WeightedIntegral | LinearIntegral | SigmoidIntegral):
         weight = _trapezoids(times)
         if isinstance(readout, WeightedIntegral):
             weight *= np.exp(-times / readout.tau)
+        elif isinstance(readout, LinearIntegral):
+            weight *= 1.0 - times / duration
+        elif isinstance(readout, SigmoidIntegral):
+            weight *= 0.5 * (1.0 - np.tanh(0.5 * (times - readout.centre) / readout.width))
         total = np.einsum("r,brn->bn", weight, v)
         return Read(total if readout.normalise is None else total / duration)
     if isinstance(readout, Final):

@@ -31,7 +31,6 @@ pub use gradients::Gradients;
 use crate::error::{Error, Result};
 use crate::math::{Real, Simd};
 use crate::network::{Kind, Network, Params};
-use crate::neuron::reach::Weighting;
 use crate::parallel::{self, CancelFlag};
 use crate::record::sample::check_inputs;
 use crate::record::{Peak, Readout, Record};
@@ -68,16 +67,7 @@ struct Sources<'a> {
 
 impl Sources<'_> {
     fn sort(&self, n: usize, out: &mut VoltageCotangents) {
-        let scale = |normalise: bool| if normalise { 1.0 / self.duration } else { 1.0 };
-        let mut source = |weighting: Weighting, normalise: bool| {
-            let g = self.given.iter().map(|g| g * scale(normalise)).collect();
-            out.sources.push(Source { weighting, g });
-        };
         match self.readout {
-            Readout::Integral { normalise } => source(Weighting::Plain, *normalise),
-            Readout::WeightedIntegral { tau, normalise } => {
-                source(Weighting::Exponential { tau: *tau }, *normalise);
-            }
             Readout::Final => self.jumps(n, &[self.duration], out),
             Readout::Sampled(times) => self.jumps(n, times, out),
             Readout::Max => {
@@ -90,6 +80,12 @@ impl Sources<'_> {
                     } else if g != 0.0 {
                         out.jumps.push(Jump { time, neuron, g });
                     }
+                }
+            }
+            integral => {
+                if let Some((weighting, scale)) = integral.weighting(self.duration) {
+                    let g = self.given.iter().map(|g| g * scale).collect();
+                    out.sources.push(Source { weighting, g });
                 }
             }
         }

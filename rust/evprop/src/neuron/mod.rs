@@ -4,6 +4,7 @@ pub mod crossing;
 pub mod flow;
 pub mod kernels;
 pub mod modes;
+pub mod panels;
 pub mod reach;
 pub mod roots;
 pub mod series;

@@ -10,6 +10,7 @@ pub mod spans;
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::network::{Kind, Network};
+use crate::neuron::reach::Weighting;
 use crate::spikes::Train;
 
 /// The spikes of one population over the batch, CSR by sample.
@@ -68,6 +69,20 @@ pub enum Readout {
         /// Divide by the duration.
         normalise: bool,
     },
+    /// `int_0^T (1 - t/T) V dt`, divided by `T` if normalised.
+    LinearIntegral {
+        /// Divide by the duration.
+        normalise: bool,
+    },
+    /// `int_0^T V / (1 + e^((t - centre)/width)) dt`, divided by `T` if normalised.
+    SigmoidIntegral {
+        /// Where the weight is 1/2, ms.
+        centre: f64,
+        /// How long it takes to fall, ms.
+        width: f64,
+        /// Divide by the duration.
+        normalise: bool,
+    },
     /// `max_t V`.
     Max,
     /// `V(T)`.
@@ -85,11 +100,30 @@ impl Readout {
         }
     }
 
+    /// The weight of an integral over `duration`, and the factor on the integral; `None` of a readout of another kind.
+    pub fn weighting(&self, duration: f64) -> Option<(Weighting, f64)> {
+        let (weighting, normalise) = match *self {
+            Readout::Integral { normalise } => (Weighting::Plain, normalise),
+            Readout::WeightedIntegral { tau, normalise } => (Weighting::Exponential { tau }, normalise),
+            Readout::LinearIntegral { normalise } => (Weighting::Linear { end: duration }, normalise),
+            Readout::SigmoidIntegral { centre, width, normalise } => (Weighting::Sigmoid { centre, width }, normalise),
+            Readout::Max | Readout::Final | Readout::Sampled(_) => return None,
+        };
+        Some((weighting, if normalise { 1.0 / duration } else { 1.0 }))
+    }
+
     /// Refuses what has no meaning within `duration`.
     pub fn check(&self, duration: f64) -> Result<()> {
         match self {
             Readout::WeightedIntegral { tau, .. } if !(*tau > 0.0 && tau.is_finite()) => {
                 Err(Error::Argument(format!("weighted integral: tau is {tau} ms; it must be finite and > 0")))
+            }
+            Readout::SigmoidIntegral { centre, width, .. }
+                if !(*width > 0.0 && width.is_finite() && centre.is_finite()) =>
+            {
+                Err(Error::Argument(format!(
+                    "sigmoid integral: centre is {centre} ms and width {width} ms; both must be finite and the width > 0"
+                )))
             }
             Readout::Sampled(times) => {
                 if let Some(t) = times.iter().find(|&&t| !(t >= 0.0 && t <= duration)) {

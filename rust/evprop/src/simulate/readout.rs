@@ -50,15 +50,15 @@ impl<T: Real> View<'_, T> {
     pub fn read(&self, readout: &Readout, sorted: &mut Sorted<T>, values: &mut Vec<T>, peaks: &mut Vec<Peak>) {
         let n = self.constants.n;
         let mut y = vec![0.0f64; readout.width() * n];
-        let scale = |normalise: bool| if normalise { 1.0 / self.duration } else { 1.0 };
         match readout {
-            Readout::Integral { normalise } => self.integrate(Weighting::Plain, scale(*normalise), &mut y),
-            Readout::WeightedIntegral { tau, normalise } => {
-                self.integrate(Weighting::Exponential { tau: *tau }, scale(*normalise), &mut y);
-            }
             Readout::Final => self.sample(&[self.duration], &mut y),
             Readout::Sampled(times) => self.sample(times, &mut y),
             Readout::Max => self.maximum(sorted, &mut y, peaks),
+            integral => {
+                if let Some((weighting, scale)) = integral.weighting(self.duration) {
+                    self.integrate(weighting, scale, &mut y);
+                }
+            }
         }
         values.extend(y.iter().map(|&v| T::of(v)));
     }

@@ -48,18 +48,7 @@ pub fn read(
     peaks: &mut Vec<Peak>,
 ) {
     let count = samples.len() / n;
-    let scale = |normalise: bool| adc.period * if normalise { 1.0 / duration } else { 1.0 };
-    let sum = |weight: &dyn Fn(f64) -> f64, scale: f64, values: &mut Vec<f64>| {
-        values.extend((0..n).map(|i| {
-            let at = |k: usize| weight(k as f64 * adc.period) * samples[k * n + i];
-            scale * (0..count).map(at).fold(0.0, |sum, x| sum + x)
-        }));
-    };
     match readout {
-        Readout::Integral { normalise } => sum(&|_| 1.0, scale(*normalise), values),
-        Readout::WeightedIntegral { tau, normalise } => {
-            sum(&|t| crate::math::Real::exp_neg(-t / tau), scale(*normalise), values);
-        }
         Readout::Final => values.extend_from_slice(&samples[(count - 1) * n..]),
         Readout::Sampled(times) => {
             for t in times {
@@ -74,6 +63,13 @@ pub fn read(
                 values.push(samples[best * n + i]);
                 peaks.push(Peak { time: best as f64 * adc.period, slope: 0.0 });
             }
+        }
+        integral => {
+            let Some((weighting, scale)) = integral.weighting(duration) else { return };
+            values.extend((0..n).map(|i| {
+                let at = |k: usize| weighting.at(k as f64 * adc.period) * samples[k * n + i];
+                adc.period * scale * (0..count).map(at).fold(0.0, |sum, x| sum + x)
+            }));
         }
     }
 }
