@@ -176,6 +176,15 @@ def test_eval_takes_any_file_of_the_layout(home, tmp_path):
     assert figures(one) == figures(two)
 
 
+def test_merged_channels_from_training_to_eval(home, tmp_path):
+    merged = ("data.merge=2", "data.every=2", "populations.input.size=20")
+    changes = [word for change in merged for word in ("--set", change)]
+    call("train", home / "words.toml", *changes, "--epochs", 2, "--out", tmp_path / "run", "--quiet", "--no-pictures")
+    expected = json.loads((tmp_path / "run/result.json").read_text())["test_accuracy_best"]
+    printed = call("eval", tmp_path / "run", "--data", home / "words/test.h5")
+    assert f"{100 * expected:.2f} %" in printed
+
+
 def test_eval_refuses_what_does_not_fit(home, tmp_path):
     def refused(path):
         return call("eval", home / "run-0", "--data", path, expect=1)
@@ -301,8 +310,10 @@ def test_shipped_settings_make_a_step(name):
     small = [f"populations.{p}.size=8" for p in config["populations"] if p.startswith("hidden")]
     experiment = build_experiment(load_config(name, small))
     rng = np.random.default_rng(0)
+    n_units = experiment.net.populations["input"].size
+    assert n_units == 700 // config["data"].get("merge", 1)
     spikes = evprop.Spikes.from_lists(
-        [(rng.uniform(0, 300, 400), rng.integers(0, 700, 400)) for _ in range(3)], n_units=700
+        [(rng.uniform(0, 300, 400), rng.integers(0, n_units, 400)) for _ in range(3)], n_units=n_units
     )
     params = experiment.init()
     state = experiment.optimiser.init(experiment.net, params)
