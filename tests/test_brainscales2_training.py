@@ -15,7 +15,7 @@ from evprop.errors import ConfigError
 from evprop.experiment import build_experiment
 from evprop.hardware import BrainScaleS2, chip_cost
 
-CHIP_TASKS = ("yin-yang-chip", "yin-yang-chip-weights")
+CHIP_TASKS = ("yin-yang-chip", "yin-yang-chip-weights", "yin-yang-chip-fast-and-deep")
 
 
 @pytest.mark.parametrize("task", CHIP_TASKS)
@@ -120,3 +120,36 @@ def test_settings_of_delgrads_and_fast_and_deeps_nets() -> None:
 def test_jittered_nets_have_no_other_distortion(task: str) -> None:
     sim = build_experiment(load_config(task, ["simulator.spike_jitter=0.1"])).simulator
     assert sim == BrainScaleS2.ideal(spike_jitter=0.1, min_vdot=0.05)
+
+
+def test_it_learns_from_the_membrane_that_the_converter_shows() -> None:
+    """Spikes plus readout: hidden spikes and 8-bit codes of the outputs' membranes are all that the host sees."""
+    hidden = {"tau_mem": 6.0, "tau_syn": 6.0, "t_ref": 32.0}
+    net = evprop.Network(
+        {
+            "input": evprop.Input(4),
+            "hidden": evprop.LIF(30, **hidden),
+            "output": evprop.LI(3, tau_mem=6.0, tau_syn=6.0),
+        },
+        [
+            evprop.Dense("input", "hidden", weight=evprop.init.Normal(1.9, 1.2)),
+            evprop.Dense("hidden", "output", weight=evprop.init.Normal(0.0, 0.2)),
+        ],
+    )
+    data = evprop.datasets.yin_yang("train", encoding="delgrad", tau_syn=6.0, size=400)
+    params = net.init(0)
+    chip = BrainScaleS2(chip=0, min_vdot=0.05, weight_scale=78.0, copies={"input": 5})
+    readout = evprop.losses.WeightedIntegral(10.0, normalise=None)
+    history = evprop.train.fit(
+        *(net, params, data, evprop.losses.CrossEntropy(readout), evprop.optim.Adam(0.02)),
+        epochs=8,
+        batch_size=50,
+        duration=30.0,
+        seed=0,
+        simulator=chip,
+    )
+    assert history["accuracy"][-1] > history["accuracy"][0] + 0.15
+    readouts = {"output": [evprop.losses.Max()]}
+    record = evprop.simulate(net, params, data.spikes, duration=30.0, simulator=chip, readouts=readouts)
+    codes = record.readout["output"][0] * 70.0
+    np.testing.assert_allclose(codes, np.rint(codes), atol=1e-9)
