@@ -113,7 +113,7 @@ def test_settings_of_delgrads_and_fast_and_deeps_nets() -> None:
     deep = build_experiment(load_config("yin-yang-fast-and-deep"))
     assert [p.size for p in deep.net.populations.values()] == [5, 120, 3]
     assert [(p.weight.mean, p.weight.std) for p in deep.net.projections] == [(1.5, 0.8), (0.5, 0.8)]
-    assert deep.config["loss"]["loss"] == {"kind": "FirstSpike", "tau_0": 0.2, "tau_1": 1.0, "alpha": 0.005}
+    assert {p.tau_mem for n, p in deep.net.populations.items() if n != "input"} == {1.0}
 
 
 @pytest.mark.parametrize("task", ["yin-yang-jitter", "yin-yang-jitter-weights"])
