@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigError, ParameterError, nearest
-from .classifiers import PursuitClassifier
 from .pursuit import Floats
+
+
+class HasMargins(Protocol):
+    """What `ifgsm` needs of a classifier, as `PursuitClassifier` has it."""
+
+    def margins(self, x: Floats, labels: Any, *, start: Any = None) -> tuple[Floats, Floats, Any]:
+        """Margins (batch,), their derivatives with respect to x, and what the next call may start from."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Attack:
 
 
 def ifgsm(
-    classifier: PursuitClassifier,
+    classifier: HasMargins,
     x: Floats,
     labels: ArrayLike,
     *,

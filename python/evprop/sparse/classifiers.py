@@ -68,6 +68,15 @@ class PursuitClassifier:
         classes: NDArray[np.int64] = scores.argmax(axis=1)
         return classes
 
+    def code_cotangent(self, codes: Floats, at_scores: Floats) -> Floats:
+        """dL/dcodes (batch, n_atoms), from codes and dL/dscores (batch, n_classes)."""
+        slopes = at_scores @ self.weight.T
+        if self.pooled:
+            norms = group_norms(codes, self.pursuit.groups)
+            per_norm = np.divide(slopes, norms, out=np.zeros_like(norms), where=norms > 0.0)
+            slopes = per_norm[:, self.pursuit.groups] * codes
+        return np.ascontiguousarray(slopes)
+
     def margins(
         self, x: Floats, labels: ArrayLike, *, start: Codes | StackCodes | None = None
     ) -> tuple[Floats, Floats, Codes | StackCodes]:
@@ -83,12 +92,10 @@ class PursuitClassifier:
         others = scores.copy()
         others[rows, wanted] = -np.inf
         rival = others.argmax(axis=1)
-        slopes = (self.weight[:, wanted] - self.weight[:, rival]).T
-        if self.pooled:
-            norms = group_norms(codes.values, self.pursuit.groups)
-            per_norm = np.divide(slopes, norms, out=np.zeros_like(norms), where=norms > 0.0)
-            slopes = per_norm[:, self.pursuit.groups] * codes.values
-        gradient = solver.backward(codes, np.ascontiguousarray(slopes))
+        at_scores = np.zeros_like(scores)
+        at_scores[rows, wanted] = 1.0
+        at_scores[rows, rival] = -1.0
+        gradient = solver.backward(codes, self.code_cotangent(codes.values, at_scores))
         return scores[rows, wanted] - scores[rows, rival], gradient, codes
 
     def _labels(self, labels: ArrayLike, batch: int) -> NDArray[np.int64]:

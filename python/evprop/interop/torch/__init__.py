@@ -4,6 +4,8 @@
     Layer           an nn.Module around any `Network`; its parameters carry evprop's own names
     Output          what it returns: spikes, readouts, the record
     SpikeDataset    a map-style data set for torch's DataLoader, and `collate` for its batches
+    DenseStandIn, LinearTransformerStandIn, train_stand_in, StandInClassifier
+                    feed-forward networks that learn the pooled codes of an `evprop.sparse.Pursuit`
 
 Times in ms (float64), voltages in the unit of the threshold, everything on the CPU.
 """
@@ -20,5 +22,16 @@ except ImportError as error:
 from .data import SpikeDataset, collate
 from .layer import Layer, Output
 from .spikes import SpikeTensor
+from .stand_ins import DenseStandIn, LinearTransformerStandIn, StandInClassifier, train_stand_in
 
-__all__ = ["Layer", "Output", "SpikeDataset", "SpikeTensor", "collate"]
+__all__ = [
+    "DenseStandIn",
+    "Layer",
+    "LinearTransformerStandIn",
+    "Output",
+    "SpikeDataset",
+    "SpikeTensor",
+    "StandInClassifier",
+    "collate",
+    "train_stand_in",
+]

@@ -1,0 +1,198 @@
+"""How far an adversary gets with input spikes: accuracy of trained runs against the budget, on several simulators.
+
+    evprop train yin-yang-chip --out runs/chip-delays
+    python benches/robustness.py times runs/chip-delays --on own exact loihi2 --budgets 0 0.1 0.2 0.5 1 2 5
+    python benches/robustness.py counts runs/chip-delays --most 2
+    python benches/robustness.py harden runs/chip-delays --budget 0.5
+
+times: each spike moves by at most the budget (ms), `steps` steps along the gradient of the loss; beside it the same
+budget spent by chance (the mean over three draws of + or - the budget). On a chip's model the gradient is the model's
+own or, in a row of its own, that of the exact engine. Accuracies are those of a second look at what the attack made, on
+BrainScaleS-2 in another trial.
+counts: spikes left out or added greedily, 1 to `most` of them, of all that are there, and at times on a grid.
+harden: the run's experiment again, from its first parameters, with each batch attacked before the step.
+
+Simulators: own is that of the run, exact the exact engine, loihi2 and brainscales2 the models with their own settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import evprop
+from evprop.attacks import Adversary, Victim, delete_spikes, insert_spikes, shift_times
+from evprop.experiment import Experiment, open_run
+from evprop.train import fit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=["times", "counts", "harden"])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--on", nargs="+", default=["exact"], choices=["own", "exact", "loihi2", "brainscales2"])
+    parser.add_argument("--budgets", nargs="+", type=float, default=[0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0])
+    parser.add_argument("--samples", type=int, default=300, help="the first of the test set")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--dt", type=float, default=0.1, help="of loihi2, ms")
+    parser.add_argument("--norm", default="linf", choices=["linf", "l2"])
+    parser.add_argument("--most", type=int, default=2, help="of counts")
+    parser.add_argument("--grid", type=float, default=2.0, help="ms between places of added spikes")
+    parser.add_argument("--candidates", type=int, help="tried per round (all unless given)")
+    parser.add_argument("--budget", type=float, default=0.5, help="of harden, ms")
+    parser.add_argument("--picture", type=Path)
+    given = parser.parse_args()
+    {"times": times, "counts": counts, "harden": harden}[given.table](given)
+
+
+# -- victims ----------------------------------------------------------------------------------------------------
+
+
+def victim(experiment: Experiment, params: Any, on: str, dt: float) -> Victim:
+    """The run on a simulator, in that simulator's precision."""
+    own = experiment.simulator
+    simulator: Any = {
+        "own": own,
+        "exact": evprop.Exact(dtype=own.dtype),
+        "loihi2": evprop.Loihi2(dt=dt, strict=False, clip_delays=True, dtype=own.dtype),
+        "brainscales2": evprop.BrainScaleS2(chip=0, min_vdot=0.05, weight_scale=78.0, copies={"input": 5}),
+    }[on]
+    typed = {name: np.asarray(array, simulator.dtype) for name, array in params.items()}
+    return Victim(experiment.net, typed, experiment.loss, experiment.duration, simulator)
+
+
+def first_of_test(experiment: Experiment, n: int) -> tuple[evprop.Spikes, Any]:
+    """Spikes and labels."""
+    test = experiment.data["test"]
+    return test.spikes[:n], test.labels[:n]
+
+
+def again(target: Victim) -> Victim:
+    """For a second look: another trial where there is noise."""
+    simulator: Any = target.simulator
+    if hasattr(simulator, "trial"):
+        return replace(target, simulator=replace(simulator, trial=simulator.trial + 1))
+    return target
+
+
+def right(target: Victim, spikes: evprop.Spikes, labels: Any) -> float:
+    """Accuracy in %."""
+    return 100.0 * float(np.mean(target.look_in_parts(spikes, labels).classes == labels))
+
+
+# -- tables -----------------------------------------------------------------------------------------------------
+
+
+def times(given: argparse.Namespace) -> None:
+    """Accuracy against the budget of spike times."""
+    head = [f"{budget:g}" for budget in given.budgets]
+    print(f"| run | simulator | attack | {' | '.join(head)} |\n|---|---|---|{'---:|' * len(head)}")
+    curves = []
+    for run in given.runs:
+        experiment, params = open_run(run)
+        spikes, labels = first_of_test(experiment, given.samples)
+        for on in given.on:
+            target = victim(experiment, params, on, given.dt)
+            ways: dict[str, Any] = {"by chance": None, "own gradient": None}
+            if not isinstance(target.simulator, evprop.Exact):
+                ways["gradient of exact"] = victim(experiment, params, "exact", given.dt)
+            for way, surrogate in ways.items():
+                row = []
+                for budget in given.budgets:
+                    if way == "by chance":
+                        row.append(chance(target, spikes, labels, budget))
+                        continue
+                    how: Any = {"steps": given.steps, "norm": given.norm, "surrogate": surrogate}
+                    made = shift_times(target, spikes, labels, budget=budget, **how)
+                    row.append(right(again(target), made.spikes, labels))
+                print_row([run.name, type(target.simulator).__name__, way], row)
+                curves.append((f"{run.name}, {type(target.simulator).__name__}, {way}", row))
+    if given.picture:
+        draw(curves, given.budgets, given.picture)
+
+
+def chance(target: Victim, spikes: evprop.Spikes, labels: Any, budget: float) -> float:
+    """Every spike moved by + or - the budget, drawn evenly: the mean accuracy over three draws."""
+    found = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        moved = np.clip(spikes.times + rng.choice([-budget, budget], spikes.n_spikes), 0.0, target.duration)
+        order = np.lexsort((moved, spikes.samples))
+        batch = evprop.Spikes(moved[order], spikes.units[order], spikes.offsets, spikes.n_units)
+        found.append(right(target, batch, labels))
+    return float(np.mean(found))
+
+
+def counts(given: argparse.Namespace) -> None:
+    """Accuracy against the number of spikes left out or added."""
+    head = [str(k) for k in range(given.most + 1)]
+    print(f"| run | simulator | attack | {' | '.join(head)} |\n|---|---|---|{'---:|' * len(head)}")
+    for run in given.runs:
+        experiment, params = open_run(run)
+        spikes, labels = first_of_test(experiment, given.samples)
+        last = float(spikes.times.max())
+        places = np.arange(0.0, min(last + given.grid, experiment.duration), given.grid)
+        for on in given.on:
+            target = victim(experiment, params, on, given.dt)
+            for way in ("left out", "added"):
+                row = []
+                for most in range(given.most + 1):
+                    more: Any = {"most": most, "candidates": given.candidates}
+                    attack, grid = (delete_spikes, {}) if way == "left out" else (insert_spikes, {"times": places})
+                    made = attack(target, spikes, labels, **more, **grid)
+                    row.append(right(again(target), made.spikes, labels))
+                print_row([run.name, type(target.simulator).__name__, way], row)
+
+
+def harden(given: argparse.Namespace) -> None:
+    """The same experiment trained with and without an adversary, under attack."""
+    head = [f"{budget:g}" for budget in given.budgets]
+    print(f"| run | trained | {' | '.join(head)} |\n|---|---|{'---:|' * len(head)}")
+    for run in given.runs:
+        experiment, params = open_run(run)
+        spikes, labels = first_of_test(experiment, given.samples)
+        hard = experiment.init()
+        training = experiment.config["training"]
+        fit(
+            *(experiment.net, hard, experiment.data["train"], experiment.loss, experiment.optimiser),
+            epochs=training["epochs"],
+            batch_size=training["batch_size"],
+            max_dw_norm=training.get("max_dw_norm"),
+            duration=experiment.duration,
+            seed=experiment.seed,
+            simulator=experiment.simulator,
+            augment=experiment.augment,
+            adversary=Adversary(budget=given.budget, steps=2),
+        )
+        for name, trained in (("as it is", params), (f"against {given.budget:g} ms", hard)):
+            target = victim(experiment, trained, "own", given.dt)
+            made = [shift_times(target, spikes, labels, budget=b, steps=given.steps) for b in given.budgets]
+            print_row([run.name, name], [right(again(target), one.spikes, labels) for one in made])
+
+
+def print_row(names: Sequence[str], row: Sequence[float]) -> None:
+    print(f"| {' | '.join(names)} | {' | '.join(f'{value:.1f}' for value in row)} |", flush=True)
+
+
+def draw(curves: Sequence[tuple[str, Sequence[float]]], budgets: Sequence[float], path: Path) -> None:
+    """Accuracy against the budget; what chance does is dotted."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8.0, 5.0), layout="constrained")
+    for name, row in curves:
+        axes.plot(range(len(budgets)), row, ":" if "chance" in name else "-", marker="o", markersize=3, label=name)
+    axes.set_xticks(range(len(budgets)), [f"{budget:g}" for budget in budgets])
+    axes.set_xlabel("each spike moves by at most (ms)")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(0.0, 100.0)
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
