@@ -91,10 +91,6 @@ def competition(bp: Pursuit, gbp: Pursuit, x: np.ndarray) -> None:
         "rate LCA (tau 10 ms, dt 2 ms)": (bp, LCA(tau=10.0, dt=2.0)),
         "group LCA (the same)": (gbp, LCA(tau=10.0, dt=2.0)),
         "spiking LCA, exact (quantum 1 ms, tau_mem 1 s)": (bp, SpikingLCA(quantum=1.0, tau_mem=1000.0, tau_syn=2.0)),
-        "the same, counted from 20 ms on": (
-            bp,
-            SpikingLCA(quantum=1.0, tau_mem=1000.0, tau_syn=2.0, settle=19.9),
-        ),
         "spiking LCA, Loihi 2 (dt 0.02 ms)": (bp, Loihi2LCA(drive=1024, dt=0.02)),
     }
     for name, (pursuit, form) in forms.items():
