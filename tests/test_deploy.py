@@ -10,7 +10,10 @@ from click.testing import CliRunner
 
 from evprop.cli import main
 from evprop.datasets import yin_yang
+from evprop.deploy import Settings, deploy
+from evprop.experiment import open_run
 from evprop.hardware import load_net
+from evprop.metrics import evaluate
 
 pytest.importorskip("h5py")
 
@@ -71,6 +74,26 @@ def test_the_search_is_the_default(run: Path, some: Path) -> None:
     assert "weights of 4 bits" in text
     assert "given" in text  # the scales were found, not made by a rule
     assert "written" not in text
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.3, True), (1e3, False)])
+def test_fine_tuning_is_kept_where_it_helps(run: Path, some: Path, rate: float, kept: bool) -> None:
+    settings = Settings(dt=0.5, bits=4, scale="max", epochs=3, rate=rate)
+    found = deploy(run, settings, data=some)
+    before, after = found.quantised, found.tuned
+    same = [np.array_equal(before.params[name], after.params[name]) for name in before.params]
+    assert all(same) != kept
+    assert after.simulator == before.simulator
+    experiment = open_run(run)[0]
+    seen = [
+        evaluate(
+            *(experiment.net, one.params, experiment.data["validation"], experiment.loss),
+            duration=experiment.duration,
+            simulator=one.simulator,
+        )
+        for one in (before, after)
+    ]
+    assert seen[1].loss < seen[0].loss if kept else seen[1].loss == seen[0].loss
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """From a run folder to the chip: quantise, search scales, fine-tune, compare, place, cost, write the file.
 
-The test set is only looked at. Scales are searched on training samples; fine-tuning trains on the training set and
-keeps the epoch that does best on the validation set, where there is one.
+The test set is only looked at. Scales are searched on training samples; fine-tuning trains on the training set, its
+rates falling to 0, and is kept where it has lowered the loss on the validation set (always where there is none).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .callbacks import Callback, KeepBest
+import numpy as np
+
+from .callbacks import Callback
 from .config import load_config
 from .datasets import Dataset
 from .errors import ConfigError
@@ -32,8 +34,10 @@ from .hardware import (
     search_scales,
     spike_agreement,
 )
+from .hardware.loihi2.synapses import MAX_DELAY
 from .metrics import Evaluation, evaluate
 from .parameters import Array
+from .run import Run
 from .simulators import Exact, simulate
 from .train import fit
 
@@ -50,7 +54,8 @@ class Settings:
         scale: "search" (`search_scales` by spike trains), "max" or "percentile".
         samples: training samples for the search, and test samples for agreement and counts.
         within: ms; spikes nearer than this agree.
-        epochs: of fine-tuning; ``rate``: its learning rates as a share of the run's.
+        epochs: of fine-tuning; ``rate``: its first learning rates as a share of the run's. Weights must be able to move
+            by about a step of the chip's levels, else rounding hides that they move at all.
     """
 
     dt: float = 1.0
@@ -60,7 +65,7 @@ class Settings:
     samples: int = 200
     within: float = 2.0
     epochs: int = 0
-    rate: float = 0.1
+    rate: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -199,9 +204,6 @@ def _fine_tune(
     run: Path, experiment: Experiment, params: dict[str, Array], simulator: Loihi2, settings: Settings
 ) -> dict[str, Array]:
     tuned = {name: array.copy() for name, array in params.items()}
-    validation = experiment.data.get("validation")
-    best = None if validation is None else KeepBest()
-    callbacks: list[Callback] = [] if best is None else [best]
     training: Mapping[str, Any] = experiment.config["training"]
     fit(
         experiment.net,
@@ -217,10 +219,30 @@ def _fine_tune(
         shuffle=training.get("shuffle", True),
         max_dw_norm=training.get("max_dw_norm"),
         augment=experiment.augment,
-        validation=validation,
-        callbacks=callbacks,
+        callbacks=[] if settings.clip_delays else [_WithinReach(MAX_DELAY * settings.dt)],
     )
-    return tuned if best is None or best.params is None else best.params
+    validation = experiment.data.get("validation")
+    if validation is None:
+        return tuned
+    before, after = (
+        evaluate(
+            experiment.net, one, validation, experiment.loss, duration=experiment.duration, simulator=simulator
+        ).loss
+        for one in (params, tuned)
+    )
+    return tuned if after < before else params
+
+
+class _WithinReach(Callback):
+    """Keeps trained delays where the chip has them."""
+
+    def __init__(self, longest: float) -> None:
+        self.longest = longest
+
+    def on_batch(self, run: Run) -> None:
+        for name, values in run.params.items():
+            if name.endswith(".delay"):
+                np.minimum(values, self.longest, out=values)
 
 
 def _slower(optimiser: Mapping[str, Any], settings: Settings) -> list[str]:
