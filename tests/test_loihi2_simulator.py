@@ -289,6 +289,24 @@ def test_float32_parameters() -> None:
         evprop.simulate(net, params, spikes(), duration=T, simulator=evprop.Loihi2(dt=1.0))
 
 
+def test_pictures_and_metrics_of_its_records() -> None:
+    plot = pytest.importorskip("evprop.plot", reason="needs the extra evprop[plot]")
+    net = network()
+    params = net.init(3)
+    simulator = evprop.Loihi2(dt=0.5)
+    record = evprop.simulate(net, params, spikes(), duration=T, simulator=simulator)
+    drawn = plot.raster(record, 1)
+    rows = drawn.axes[1].collections  # eventplot: one for each neuron
+    assert len(rows) == N_HIDDEN
+    times, units = record.spikes["hidden"][1]
+    for unit, row in enumerate(rows):
+        np.testing.assert_array_equal(row.get_positions(), times[units == unit])
+    per_neuron = evprop.metrics.spikes_per_neuron(record)["hidden"]
+    assert per_neuron == record.spikes["hidden"].n_spikes / (4 * N_HIDDEN)
+    before, after = plot.histograms(net, params, record.params), plot.histograms(net, params, params)
+    assert len(before.axes) == len(after.axes)
+
+
 def test_strict_names_the_place() -> None:
     net = evprop.Network(
         {"input": evprop.Input(N_IN), "output": evprop.LI(1)}, [evprop.Dense("input", "output", weight=1.0)]

@@ -1,15 +1,18 @@
 """What deployment to Loihi 2's model costs in accuracy, over trained run folders; tables in Markdown.
 
     for s in 0 1 2 3 4; do evprop train benches/loihi2/yin-yang-delays.toml --seed $s --out runs/delays-$s; done
-    python benches/loihi2/accuracy.py deploy runs/delays-* --dt 0.1 --fine-tune 4 --size 3000
+    python benches/loihi2/accuracy.py deploy runs/delays-* --dt 0.1 --fine-tune 3 --size 3000
+    python benches/loihi2/accuracy.py rates runs/delays-0 --dt 0.1 --fine-tune 3 --size 3000
     python benches/loihi2/accuracy.py bits runs/delays-0 --dt 0.1 --size 3000
     python benches/loihi2/accuracy.py steps runs/delays-0 --size 3000
 
 deploy: accuracy in floating point, quantised (scales searched on training samples) and fine-tuned on the chip's model;
 paired differences over the runs with 95 % bounds (Student's t).
+rates: fine-tuning from several learning rates, on samples of the validation set.
 bits: weights of 8 to 2 bits, by each rule and by search.
-steps: dt from 0.1 to 5 ms, beside the exact engine on inputs that were rounded to the same grid: what no chip can undo.
---size: of Yin-Yang's test set, made longer by its own generator: its first 1,000 samples are the published ones.
+steps: dt up to 5 ms, beside the exact engine on inputs that were rounded to the same grid: what no chip can undo.
+--size: of Yin-Yang's test or validation set, made longer by its own generator: the first 1,000 samples are the
+published ones.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,29 +33,49 @@ from evprop.experiment import Experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
 
-SAMPLES, WITHIN = 100, 2.0
+SAMPLES, WITHIN = 50, 2.0
+RATES = (0.03, 0.1, 0.3, 1.0)
 BITS = (8, 6, 4, 3, 2)
-STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+STEPS = (0.5, 1.0, 2.0, 5.0)
+FINE_STEPS = (0.1, 0.2)  # of Yin-Yang
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["deploy", "bits", "steps"])
+    parser.add_argument("table", choices=["deploy", "rates", "bits", "steps"])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--dt", type=float, default=0.1)
     parser.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS")
     parser.add_argument("--rate", type=float, default=Settings.rate)
     parser.add_argument("--size", type=int)
     arguments = parser.parse_args()
-    if arguments.table == "deploy":
-        tuning = {"epochs": arguments.fine_tune, "rate": arguments.rate}
-        deployed(arguments.runs, Settings(dt=arguments.dt, within=WITHIN, samples=SAMPLES, **tuning), arguments.size)
+    settings = Settings(
+        dt=arguments.dt, within=WITHIN, samples=SAMPLES, epochs=arguments.fine_tune, rate=arguments.rate
+    )
+    if arguments.table in ("deploy", "rates"):
+        {"deploy": deployed, "rates": rates}[arguments.table](arguments.runs, settings, arguments.size)
         return
     for run in arguments.runs:
         experiment, params = open_run(run)
         print(f"\n{run.name}\n")
         table = {"bits": bits, "steps": steps}[arguments.table]
         table(experiment, params, test_set(experiment, arguments.size), arguments.dt)
+
+
+def rates(runs: list[Path], settings: Settings, size: int | None) -> None:
+    """What fine-tuning reaches from several rates."""
+    print("| run | first rates, of the run's | float | quantised | fine-tuned | its loss |")
+    print("|---|---:|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        for run in runs:
+            data = Path(folder) / f"{run.name}.npz"
+            validation = open_run(run)[0].data["validation"]
+            (validation if size is None else yin_yang("validation", size=size)).save(data)
+            for rate in RATES:
+                found = deploy(run, replace(settings, rate=rate), data=data)
+                seen = [found.exact, found.quantised.seen, found.tuned.seen]
+                cells = [f"{100.0 * one.accuracy:.2f}" for one in seen]
+                print(f"| {run.name} | {rate:g} | {' | '.join(cells)} | {seen[2].loss:.4f} |", flush=True)
 
 
 def test_set(experiment: Experiment, size: int | None) -> Dataset:
@@ -159,7 +183,7 @@ def steps(experiment: Experiment, params: dict, test: Dataset, _dt: float) -> No
     first = "no classifier passes | " if is_yin_yang(experiment) else ""
     print(f"| dt (ms) | {first}exact, inputs on the grid | chip | delays clipped | hidden spikes: shift (ms) | agree |")
     print("|---:|---:|---:|---:|---:|---:|" + ("---:|" if first else ""))
-    for dt in STEPS:
+    for dt in (*FINE_STEPS, *STEPS) if first else STEPS:
         duration = experiment.duration
         rounded = Dataset(on_grid(test.spikes, rows_of(duration, dt), dt, duration)[0], test.labels, "grid")
         simulator = chip(experiment, dt)
