@@ -18,13 +18,19 @@ pytest.importorskip("neurobench", reason="needs the extra evprop[neurobench]")
 import torch
 from neurobench.benchmarks import Benchmark
 from neurobench.metrics.static import ConnectionSparsity, Footprint, ParameterCount
-from neurobench.metrics.workload import ActivationSparsity, ClassificationAccuracy, SynapticOperations
+from neurobench.metrics.workload import (
+    ActivationSparsity,
+    ClassificationAccuracy,
+    MembraneUpdates,
+    NeuronOperations,
+    SynapticOperations,
+)
 
-from evprop.interop.neurobench import Model, events, report
+from evprop.interop.neurobench import Model, StateUpdates, events, report
 
 pytestmark = pytest.mark.filterwarnings("default")  # theirs
 STATIC = [Footprint, ParameterCount, ConnectionSparsity]
-WORKLOAD = [ClassificationAccuracy, ActivationSparsity, SynapticOperations]
+WORKLOAD = [ClassificationAccuracy, ActivationSparsity, SynapticOperations, MembraneUpdates, NeuronOperations, StateUpdates]
 
 
 def harness(model: Model, data: Dataset, batch_size: int, capsys: Any) -> dict[str, Any]:
@@ -43,6 +49,8 @@ def agrees(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         assert theirs[name] == pytest.approx(ours[name], abs=1e-7), name  # the harness works in float32
     for name, value in theirs["SynapticOperations"].items():
         assert value == pytest.approx(ours["SynapticOperations"][name], rel=1e-6), name
+    assert theirs["StateUpdates"] == ours["Events"]["state_updates"]
+    assert theirs["MembraneUpdates"] == theirs["NeuronOperations"] == 0  # of snnTorch's modules, of which there are none
 
 
 def golden() -> tuple[evprop.Network, dict[str, Any]]:
@@ -82,6 +90,7 @@ def test_by_hand(batch_size: int, capsys: Any) -> None:
     ours = report(net, params, spikes, data.labels, loss, duration=10.0, dt=1.0, batch_size=batch_size)
     agrees(found, ours)
     exact = (sum(fan_in[u] for _, units in spikes for u in units) + sum(fan_h[u] for u in hidden.units)) / 2
+    assert ours["Events"]["state_updates"] == exact + hidden.n_spikes / 2
     assert ours["Events"]["synaptic_events"] == exact > ours["SynapticOperations"]["Effective_ACs"]
 
 

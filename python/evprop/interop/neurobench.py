@@ -9,8 +9,10 @@ its senders, and one tap per LIF population, whose output are its spikes. So the
     ActivationSparsity   1 - spikes / (neurons x bins), inputs left out                (grows as dt shrinks)
 
 Several spikes of a unit in one bin count once, or the harness would call them MACs. So always say dt. `report` counts
-the same from the events, without torch and without bins of memory, and adds what needs no dt. Membrane updates are
-those of snnTorch modules alone; here the harness finds none and says 0.
+the same from the events, without torch and without bins of memory, and adds what needs no dt. MembraneUpdates and
+NeuronOperations are those of snnTorch's modules, which change at every step: the harness finds none here and says 0.
+`StateUpdates` is the metric for the harness that says what there is instead: a neuron's state is computed at each
+arrival and at each of its own spikes, and at no other time.
 
 The harness takes a DataLoader of tensors: `events` makes them of `Spikes`.
 """
@@ -35,13 +37,14 @@ from ..spikes import Spikes
 
 try:
     import torch
+    from neurobench.metrics.abstract.workload_metric import AccumulatedMetric
     from neurobench.models import NeuroBenchModel
 except ImportError as error:
     from ._extras import missing
 
     raise missing("neurobench (with PyTorch and snnTorch)", "neurobench") from error
 
-__all__ = ["Model", "events", "report"]
+__all__ = ["Model", "StateUpdates", "events", "report"]
 
 
 def events(spikes: Spikes) -> torch.Tensor:
@@ -91,6 +94,8 @@ class Model(NeuroBenchModel):
         self.network, self.params, self.loss = network, dict(params), loss
         self.duration, self.dt = check_duration(duration), _check_dt(dt)
         self.simulator = simulator
+        self._fan_out = _fan_out(network, params)
+        self.state_updates = 0  # of the last batch
         self.add_activation_module(_Tap)
         self._shadow = _shadow(network, params)
 
@@ -100,6 +105,7 @@ class Model(NeuroBenchModel):
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         spikes = _from_events(batch, self.network.populations[self.network.inputs[0]].size)
         record = _play(self.network, self.params, spikes, self.loss, self.duration, self.simulator)
+        self.state_updates = _synaptic_events(record, self._fan_out) + _own_spikes(record)
         with torch.no_grad():
             for name, part in record.spikes.items():
                 raster = torch.from_numpy(_raster(part, self.duration, self.dt))
@@ -110,6 +116,31 @@ class Model(NeuroBenchModel):
                         layer = self._shadow.get_submodule(f"projection {projection.name}")
                         layer(raster.to(layer.weight.dtype))
         return torch.from_numpy(self.loss.predict(record))
+
+
+class StateUpdates(AccumulatedMetric):
+    """A workload metric for the harness: how often a neuron's state is computed, per sample.
+
+    At each arrival through a weight that is not zero and at each own spike: events, which no dt enters. `report` has
+    it under "Events".
+    """
+
+    def __init__(self) -> None:
+        super().__init__(requires_hooks=False)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._updates = self._samples = 0
+
+    def __call__(self, model: Any, preds: Any, data: Any) -> float:
+        self._updates += model.state_updates
+        self._samples += len(data[0])
+        return self.compute()
+
+    def compute(self) -> float:
+        """The mean over the samples so far."""
+        return self._updates / self._samples if self._samples else 0.0
 
 
 class _Tap(torch.nn.Module):
@@ -190,27 +221,26 @@ def report(
     """NeuroBench's numbers counted from the events, under its names and by its definitions at bins of ``dt`` ms.
 
     "Events" holds what needs no dt: per sample the synaptic events (connections reached by a spike, zero weights left
-    out, every spike counted), the spikes of all LIF neurons and of the inputs.
+    out, every spike counted), the spikes of all LIF neurons and of the inputs, and the state updates (`StateUpdates`).
     """
     width, n_bins = _check_dt(dt), math.ceil(check_duration(duration) / dt)
     labels = np.asarray(labels)
-    fan_out = {
-        p.name: np.count_nonzero(_matrix(network, p, params), axis=1).astype(np.int64) for p in network.projections
-    }
+    fan_out = _fan_out(network, params)
     n_lif = sum(p.size for p in network.populations.values() if p.kind == "lif")
     sums = {"synaptic": 0, "accumulates": 0, "active": 0, "spikes": 0, "inputs": 0, "correct": 0}
     for part, wanted in _parts(spikes, labels, batch_size):
         record = _play(network, params, part, loss, duration, simulator)
         sums["correct"] += int(np.count_nonzero(loss.predict(record) == wanted))
+        sums["synaptic"] += _synaptic_events(record, fan_out)
+        sums["spikes"] += _own_spikes(record)
         for name, train in record.spikes.items():
             place = (train.samples * n_bins + _bins(train, width, n_bins)) * train.n_units + train.units
             active_units = np.unique(place) % train.n_units
             hidden = network.populations[name].kind == "lif"
             sums["active"] += len(active_units) if hidden else 0
-            sums["spikes" if hidden else "inputs"] += train.n_spikes
+            sums["inputs"] += 0 if hidden else train.n_spikes
             for p in network.projections:
                 if p.pre == name:
-                    sums["synaptic"] += int(fan_out[p.name][train.units].sum())
                     sums["accumulates"] += int(fan_out[p.name][active_units].sum())
     n = len(spikes)
     connections = sum(network.populations[p.pre].size * network.populations[p.post].size for p in network.projections)
@@ -232,8 +262,28 @@ def report(
             "synaptic_events": sums["synaptic"] / n,
             "spikes": sums["spikes"] / n,
             "input_spikes": sums["inputs"] / n,
+            "state_updates": (sums["synaptic"] + sums["spikes"]) / n,
         },
     }
+
+
+def _fan_out(network: Network, params: Mapping[str, Array]) -> dict[str, NDArray[np.int64]]:
+    """{projection: (n_pre,) weights of each sender that are not zero}."""
+    found = {p.name: np.count_nonzero(_matrix(network, p, params), axis=1) for p in network.projections}
+    return {name: np.asarray(counts, np.int64) for name, counts in found.items()}
+
+
+def _synaptic_events(record: Record, fan_out: Mapping[str, NDArray[np.int64]]) -> int:
+    """Connections reached by a spike in a batch."""
+    return sum(
+        int(fan_out[p.name] @ record.spikes[p.pre].counts_per_unit()) for p in record.network.projections
+    )
+
+
+def _own_spikes(record: Record) -> int:
+    """Spikes of all LIF populations in a batch."""
+    kinds = record.network.populations
+    return sum(train.n_spikes for name, train in record.spikes.items() if kinds[name].kind == "lif")
 
 
 def _stored(network: Network, name: str, params: Mapping[str, Array]) -> int:
