@@ -4,7 +4,7 @@
 
 The recording is counted in frames of 25 ms and 70 groups of ten channels. A dense layer, the same for all frames,
 turns each frame into latencies: unit j spikes at t_frame + 25 ms (1 - s_j), s_j = sigmoid(W x + b)_j, and stays silent
-where s_j < 0.2. Behind it stand 128 recurrent LIF neurons of evprop with learnt delays, 40 leaky integrators, and a
+where s_j < 0.2. Behind it stand 64 recurrent LIF neurons of evprop with learnt delays, 40 leaky integrators, and a
 dense layer on the largest and the mean voltage of each. One torch optimiser trains all of it; gradients pass from the
 head through the spikes to the encoder. The epoch is chosen on the validation set (recordings 40-44), and the test set
 is looked at once. Needs evprop[torch]; one thread.
@@ -32,7 +32,7 @@ from evprop.loader import Loader
 from evprop.losses import Integral, Max
 from evprop.spikes import Spikes
 
-FRAME, FRAMES, GROUPS, UNITS, SILENT = 25.0, 32, 70, 64, 0.2  # ms, , , , latency units silent below
+FRAME, FRAMES, GROUPS, UNITS, SILENT = 25.0, 32, 70, 32, 0.2  # ms, , , , latency units silent below
 DURATION = FRAME * FRAMES + 50.0  # ms: the last spikes still have an effect
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=2e-3, help="of weights; delays learn 200 times as fast (ms)")
     parser.add_argument("--shift", type=int, default=20, help="channels, of the augmentation")

@@ -7,6 +7,7 @@ import pytest
 
 from evprop import Spikes
 from evprop.augment import (
+    Augmentation,
     Augmenter,
     Blend,
     DropChannels,
@@ -153,14 +154,35 @@ def test_a_batch_depends_on_seed_epoch_and_number_alone() -> None:
     late = list(again.batches(1, start=2))
     assert len(late) == 1
     assert late[0].spikes == whole[1][2].spikes
-    assert (
-        Loader(data, 5, seed=8, augment=ALL, duration=DURATION)._batch(np.arange(12), 0, 0).spikes
-        != loader._batch(np.arange(12), 0, 0).spikes
-    )
+    of_seed = [
+        next(Loader(data, 5, seed=seed, shuffle=False, augment=ALL, duration=DURATION).batches(0)) for seed in (7, 8)
+    ]
+    assert np.array_equal(of_seed[0].index, of_seed[1].index)
+    assert of_seed[0].spikes != of_seed[1].spikes
     plain = Loader(data, 5, seed=7)
     for one, other in zip(plain.batches(0), whole[0], strict=True):
         assert np.array_equal(one.index, other.index)
         assert np.array_equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize("augment", [(), ALL])
+def test_parts_of_a_batch_do_not_depend_on_who_makes_them(augment: tuple[Augmentation, ...]) -> None:
+    loader = Loader(Dataset(SPIKES, LABELS), 5, seed=7, augment=augment, duration=DURATION)
+    whole = list(loader.batches(1))
+    by_one = list(loader.cut_batches(1, 4, range(4)))
+    by_two = [list(loader.cut_batches(1, 4, own)) for own in (range(0, 4, 2), range(1, 4, 2))]
+    assert [cut.size for cut in by_one] == [len(batch.labels) for batch in whole]
+    for number, (batch, cut) in enumerate(zip(whole, by_one, strict=True)):
+        assert np.array_equal(np.concatenate([piece.index for _, piece in cut.pieces]), batch.index)
+        assert np.array_equal(np.concatenate([piece.labels for _, piece in cut.pieces]), batch.labels)
+        others = dict(piece for own in by_two for piece in own[number].pieces)
+        assert sorted(others) == [k for k, _ in cut.pieces]
+        assert all(others[k].spikes == piece.spikes for k, piece in cut.pieces)
+        if not augment:
+            assert all(piece.spikes == SPIKES[piece.index] for _, piece in cut.pieces)
+    assert len(by_one[-1].pieces) == 2  # two samples in four parts
+    late = list(loader.cut_batches(1, 4, range(4), start=2))
+    assert late[0].pieces[0][1].spikes == by_one[2].pieces[0][1].spikes
 
 
 def test_nonsense_is_refused() -> None:

@@ -209,9 +209,9 @@ class Augmenter:
         self._duration = float(duration)
         self._seed = seed
 
-    def __call__(self, spikes: Spikes, labels: NDArray[Any], epoch: int, batch: int) -> Spikes:
-        """Batch number ``batch`` of epoch ``epoch``, changed."""
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self._seed, epoch, batch))))
+    def __call__(self, spikes: Spikes, labels: NDArray[Any], epoch: int, batch: int, *part: int) -> Spikes:
+        """Batch number ``batch`` of epoch ``epoch``, or a numbered part of it, changed."""
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self._seed, epoch, batch, *part))))
         for augmentation in self.augmentations:
             spikes = augmentation(spikes, labels, self._pool, self._duration, rng)
         return spikes

@@ -10,14 +10,17 @@ place at the start of every epoch: the order of an epoch is a shuffle of the one
 stream NumPy has frozen. It depends on the seed and the epoch alone as well.
 
 With augmentation, the next batch is made in a thread while the caller works on this one.
+
+Of a batch that several processes share (distributed/), each makes its own parts only; augmentation then draws for each
+part by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,7 @@ from .record import SpikesGiven
 from .spikes import Spikes
 
 Labels = NDArray[np.int64]
+T = TypeVar("T")
 
 
 class Data(Protocol):
@@ -46,6 +50,24 @@ class Batch:
     index: NDArray[np.int64]
     spikes: SpikesGiven
     labels: Any
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cut:
+    """The parts of a batch that one process has made, those without samples left out.
+
+    Attributes:
+        size: samples of the whole batch.
+        pieces: (number of the part, part), in order.
+    """
+
+    size: int
+    pieces: tuple[tuple[int, Batch], ...]
+
+
+def edges(n: int, parts: int) -> list[int]:
+    """Where n samples are cut: part k is edges[k] to edges[k + 1]."""
+    return [n * k // parts for k in range(parts + 1)]
 
 
 def take(spikes: SpikesGiven, index: Any) -> SpikesGiven:
@@ -129,20 +151,38 @@ class Loader:
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from batch ``start`` on."""
         order = self.order(epoch)
+        return self._made(lambda k: self._batch(self._place(order, k), epoch, k), start)
+
+    def cut_batches(self, epoch: int, parts: int, own: Sequence[int], start: int = 0) -> Iterator[Cut]:
+        """The same batches cut into ``parts``, of which those named by ``own`` are made."""
+        order = self.order(epoch)
+        return self._made(lambda k: self._cut(self._place(order, k), epoch, k, parts, own), start)
+
+    def _made(self, make: Callable[[int], T], start: int) -> Iterator[T]:
+        """One batch after the other; with augmentation, the next in a thread."""
         numbers = range(start, len(self))
         if self.augmenter is None:
-            yield from (self._batch(order, epoch, k) for k in numbers)
+            yield from (make(k) for k in numbers)
             return
         with ThreadPoolExecutor(1, "evprop-loader") as ahead:
-            ready: Future[Batch] | None = None
+            ready: Future[T] | None = None
             for k in numbers:
-                batch = self._batch(order, epoch, k) if ready is None else ready.result()
-                ready = ahead.submit(self._batch, order, epoch, k + 1) if k + 1 < len(self) else None
+                batch = make(k) if ready is None else ready.result()
+                ready = ahead.submit(make, k + 1) if k + 1 < len(self) else None
                 yield batch
 
-    def _batch(self, order: NDArray[np.int64], epoch: int, number: int) -> Batch:
-        index = order[number * self.batch_size : (number + 1) * self.batch_size]
+    def _place(self, order: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+        return order[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _cut(self, index: NDArray[np.int64], epoch: int, number: int, parts: int, own: Sequence[int]) -> Cut:
+        at = edges(len(index), parts)
+        pieces = (
+            (k, self._batch(index[at[k] : at[k + 1]], epoch, number, k)) for k in own if at[k] < at[k + 1]
+        )
+        return Cut(len(index), tuple(pieces))
+
+    def _batch(self, index: NDArray[np.int64], epoch: int, number: int, *part: int) -> Batch:
         spikes, labels = take(self.data.spikes, index), self._labels[index]
         if self.augmenter is not None and isinstance(spikes, Spikes):
-            spikes = self.augmenter(spikes, labels, epoch, number)
+            spikes = self.augmenter(spikes, labels, epoch, number, *part)
         return Batch(index, spikes, labels)

@@ -23,7 +23,7 @@ from .distributed import Team
 from .errors import CheckpointError, ConfigError, UnknownNameError, nearest
 from .gradients import value_and_grad
 from .interrupts import Interrupts
-from .loader import Batch, Data, Loader, count_samples
+from .loader import Batch, Cut, Data, Loader, count_samples
 from .losses import Loss
 from .metrics import Evaluation, Figures, Totals, evaluate, predicts
 from .network import Network
@@ -153,13 +153,12 @@ def fit(
 
 def _train_epoch(run: Run, interrupts: Interrupts) -> None:
     """The batches of an epoch that are still to do. Ctrl-C is let in only while nothing changes."""
-    for batch in run.loader.batches(run.epoch, start=run.batch):
+    for batch in _batches(run):
         started = time.perf_counter()
-        batch = _attacked(run, batch)
-        if run.team is None:
-            value, grads, figures, replaced = _step_alone(run, batch, interrupts)
+        if isinstance(batch, Batch):
+            value, grads, figures, replaced = _step_alone(run, _attacked(run, batch), interrupts)
         else:
-            value, grads, figures, replaced = *_step_in_parts(run, run.team, batch, interrupts), False
+            value, grads, figures, replaced = *_step_in_parts(run, batch, interrupts), False
         if not replaced:
             run.optimiser.step(run.params, grads, run.state)
         run.totals.add(value, figures)
@@ -169,6 +168,12 @@ def _train_epoch(run: Run, interrupts: Interrupts) -> None:
         run.seconds += time.perf_counter() - started
         for callback in run.called:
             callback.on_batch(run)
+
+
+def _batches(run: Run) -> Iterator[Batch | Cut]:
+    if run.team is None:
+        return run.loader.batches(run.epoch, start=run.batch)
+    return run.loader.cut_batches(run.epoch, run.team.parts, run.team.own, start=run.batch)
 
 
 def _step_alone(run: Run, batch: Batch, interrupts: Interrupts) -> tuple[float, Mapping[str, Array], Figures, bool]:
@@ -192,16 +197,14 @@ def _step_alone(run: Run, batch: Batch, interrupts: Interrupts) -> tuple[float, 
     return value, grads, figures, any(replaced)
 
 
-def _step_in_parts(
-    run: Run, team: Team, batch: Batch, interrupts: Interrupts
-) -> tuple[float, Mapping[str, Array], Figures]:
+def _step_in_parts(run: Run, batch: Cut, interrupts: Interrupts) -> tuple[float, Mapping[str, Array], Figures]:
     """The same from parts. Ctrl-C in any process ends all of them between the same two batches."""
-    _stop_together(team, interrupts)
-    return team.value_and_grad(
+    assert run.team is not None
+    _stop_together(run.team, interrupts)
+    return run.team.value_and_grad(
         run.net,
         run.params,
-        batch.spikes,
-        batch.labels,
+        Cut(batch.size, tuple((k, _attacked(run, piece)) for k, piece in batch.pieces)),
         run.loss,
         duration=run.duration,
         simulator=run.simulator,
@@ -216,7 +219,7 @@ def _stop_together(team: Team, interrupts: Interrupts) -> None:
 
 
 def _attacked(run: Run, batch: Batch) -> Batch:
-    """The batch after the run's adversary, if there is one. In a team each process attacks the whole batch alike."""
+    """The batch, or a part of one, after the run's adversary, if there is one."""
     if run.adversary is None:
         return batch
     given = (run.net, run.params, batch.spikes, batch.labels, run.loss)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import ConfigError
+from ..loader import Batch, Cut, edges, take
 from ..losses import Loss
 from ..network import Network
 from ..parameters import Array
@@ -39,14 +42,17 @@ def value_and_grad(
         net, params, loss, duration, simulator, max_dw_norm, wrt: as for `evprop.value_and_grad`.
     """
     team = Team(parts, comm)
+    labels = np.asarray(targets)
     n = len(spikes) if isinstance(spikes, Spikes) else len(next(iter(spikes.values())))
     if parts > n:
         raise ConfigError(f"parts is {parts} but the batch has {n} samples; use at most {n} parts.")
+    at = edges(n, parts)
+    index = [np.arange(at[k], at[k + 1]) for k in team.own]
+    pieces = zip(team.own, (Batch(i, take(spikes, i), labels[i]) for i in index), strict=True)
     value, grads, _ = team.value_and_grad(
         net,
         params,
-        spikes,
-        targets,
+        Cut(n, tuple(pieces)),
         loss,
         duration=duration,
         simulator=simulator,

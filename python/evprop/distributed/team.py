@@ -13,7 +13,7 @@ each number is rounded as one process rounds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,14 +22,12 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, EvpropError
 from ..gradients import value_and_grad
-from ..loader import Data, count_samples, take
+from ..loader import Batch, Cut, Data, count_samples, edges, take
 from ..losses import Loss
 from ..metrics import Evaluation, Figures, accuracy, evaluate, predicts
 from ..network import Network
 from ..parameters import Array
-from ..record import SpikesGiven
 from ..simulators import Simulator
-from ..spikes import Spikes
 from .mpi import FROM_FIRST
 
 T = TypeVar("T")
@@ -96,12 +94,16 @@ class Team:
             raise error
         return result  # type: ignore[no-any-return]
 
+    @property
+    def own(self) -> range:
+        """The parts of this process, in order."""
+        return range(self.rank, self.parts, self.size)
+
     def value_and_grad(
         self,
         net: Network,
         params: Mapping[str, Array],
-        spikes: SpikesGiven,
-        targets: Any,
+        batch: Cut,
         loss: Loss,
         *,
         duration: float,
@@ -109,24 +111,25 @@ class Team:
         max_dw_norm: float | None = None,
         wrt: Iterable[str] | None = None,
     ) -> tuple[float, dict[str, Array], Figures]:
-        """The mean loss over a batch (the same in every process), its gradients, and what a log counts."""
-        labels = np.asarray(targets)
-        n = len(spikes) if isinstance(spikes, Spikes) else len(next(iter(spikes.values())))
-        edges = self._edges(n)
+        """The mean loss over a batch (the same in every process), its gradients, and what a log counts.
+
+        ``batch`` holds the parts of this process (`own`); the other arguments are those of `evprop.value_and_grad`.
+        """
         chosen = [name for name, asked in zip(net.layout.names, net.layout.select(wrt), strict=True) if asked]
         classifies = predicts(loss)
         total = _Fold(self, {name: params[name] for name in chosen})
+        pieces = dict(batch.pieces)
         mine = []
-        for k in self._own():
-            part = slice(edges[k], edges[k + 1])
-            if part.start == part.stop:  # the last batch of an epoch may have fewer samples than parts
+        for k in self.own:
+            if k not in pieces:  # the last batch of an epoch may have fewer samples than parts
                 total.add(None)
                 continue
+            piece = pieces[k]
             value, grads, record = value_and_grad(
                 net,
                 params,
-                take(spikes, part),
-                labels[part],
+                piece.spikes,
+                piece.labels,
                 loss,
                 duration=duration,
                 simulator=simulator,
@@ -134,13 +137,14 @@ class Team:
                 wrt=chosen,
                 input_times=False,
             )
-            total.add(grads, (part.stop - part.start) / n)
-            correct = int(np.count_nonzero(loss.predict(record) == labels[part])) if classifies else None
-            mine.append((k, value, Figures.of(grads, record, correct)))
+            share = len(piece.labels) / batch.size
+            total.add(grads, share)
+            correct = int(np.count_nonzero(loss.predict(record) == piece.labels)) if classifies else None
+            mine.append((k, share * value, Figures.of(grads, record, correct)))
         found = self._in_order(mine)
         value = 0.0
-        for k, part_value, _ in found:
-            value += (edges[k + 1] - edges[k]) / n * part_value
+        for _, weighted, _ in found:
+            value += weighted
         return value, total.finish(), Figures.sum([figures for _, _, figures in found])
 
     def evaluate(
@@ -155,12 +159,12 @@ class Team:
     ) -> Evaluation:
         """`evprop.metrics.evaluate` with the data set cut into the parts of a batch."""
         n, labels = count_samples(data), np.asarray(data.labels)
-        edges = self._edges(n)
+        at = edges(n, self.parts)
         mine = []
-        for k in self._own():
-            part = slice(edges[k], edges[k + 1])
+        for k in self.own:
+            part = slice(at[k], at[k + 1])
             if part.start < part.stop:
-                piece = _Piece(take(data.spikes, part), labels[part])
+                piece = Batch(np.arange(part.start, part.stop), take(data.spikes, part), labels[part])
                 seen = evaluate(net, params, piece, loss, duration=duration, simulator=simulator)
                 mine.append((k, seen, (part.stop - part.start) / n))
         found = self._in_order(mine)
@@ -173,26 +177,11 @@ class Team:
         right = accuracy(predictions, labels) if predicts(loss) else float("nan")
         return Evaluation(value, right, spikes, predictions)
 
-    def _edges(self, n: int) -> list[int]:
-        return [n * k // self.parts for k in range(self.parts + 1)]
-
-    def _own(self) -> Iterator[int]:
-        """The parts of this process, in order."""
-        return iter(range(self.rank, self.parts, self.size))
-
     def _in_order(self, mine: list[Any]) -> list[Any]:
         """What every process found, (part, ...), in the order of the parts."""
         if self.comm is None:
             return mine
         return sorted((one for each in self.comm.allgather(mine) for one in each), key=lambda one: one[0])
-
-
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    """A part of a data set."""
-
-    spikes: SpikesGiven
-    labels: Any
 
 
 class _Fold:
