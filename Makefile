@@ -56,7 +56,7 @@ test-slow: $(VENV)/.built ## the tests that take minutes
 test-extras: ## the tests that need PyTorch and the like, in .venv-extras (some GB of packages)
 	"$(MAKE)" VENV=.venv-extras .venv-extras/.built
 	.venv-extras/bin/python -m pip install --quiet --constraint requirements-dev.lock --requirement requirements-extras.txt
-	.venv-extras/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/test_interop_*.py tests/test_stand_ins.py tests/test_distributed.py tests/test_tensorboard.py tests/test_api_pages.py tests/test_docs_snippets.py)
+	.venv-extras/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/test_interop_*.py tests/test_stand_ins.py tests/test_distributed*.py tests/test_sweep.py tests/test_tensorboard.py tests/test_api_pages.py tests/test_docs_snippets.py)
 
 lint: $(VENV)/.built ## rustfmt, clippy, ruff, mypy, and cargo-deny where it is installed
 	cargo fmt --all --check
