@@ -5,9 +5,9 @@
 The recording is counted in frames of 40 ms and 70 groups of ten channels. A dense layer, the same for all frames,
 turns each frame into latencies: unit j spikes at t_frame + 40 ms (1 - s_j), s_j = sigmoid(W x + b)_j, and stays silent
 where s_j < 0.2. Behind it stand 64 recurrent LIF neurons of evprop with learnt delays, 40 leaky integrators, and a
-dense layer on the largest and the mean voltage of each, standardised over the batch. One torch optimiser trains all of it; gradients pass from the
-head through the spikes to the encoder. The epoch is chosen on the validation set (recordings 40-44), and the test set
-is looked at once. Needs evprop[torch]; one thread.
+dense layer on the largest and the mean voltage of each, standardised over the batch. One torch optimiser trains all
+of it; gradients pass from the head through the spikes to the encoder. The epoch is chosen on the validation set
+(recordings 40-44), and the test set is looked at once. Needs evprop[torch]; one thread.
 """
 
 from __future__ import annotations
