@@ -1,6 +1,6 @@
 """What a training step costs in several processes: computation, assembly, exchange, bytes.
 
-    EVPROP_DATA=... mpiexec -n 2 python benches/parallel.py fsdd-ff --batch 32 --parts 2 --steps 5
+    EVPROP_DATA=... mpiexec -n 2 python benches/parallel.py benches/words-700.toml --batch 32 --parts 2 --steps 6
 
 The step of `evprop train` on one thread per process. Compute: gradients of the process's own parts. Assembly: making
 them, augmentation included. Waiting: time in MPI, for others included. Bytes: what one process hands to others through
