@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("task", help="a shipped experiment or a .toml file")
     parser.add_argument("--seeds", default="0:10", help="FIRST:END, the end not included")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--spikes", action="store_true", help="spikes per neuron and silent share of the last epoch too"
+    )
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     first, end = (int(part) for part in given.seeds.split(":"))
@@ -47,33 +50,39 @@ def main() -> None:
                 progress=False,
             )
         if not rows:
-            print_head(result)
-        rows.append(figures(result, time.process_time() - started))
+            print_head(result, given.spikes)
+        rows.append(figures(result, time.process_time() - started, given.spikes))
         print_row(str(seed), rows[-1])
     print_row("mean", np.mean(rows, axis=0))
     print_row("std", np.std(rows, axis=0))
 
 
-def print_head(result: Result) -> None:
+def print_head(result: Result, spikes: bool) -> None:
     names = ["seed", "test, last epoch (%)"]
     if result.best is not None:
         names += ["epoch chosen", "its validation (%)", "its test (%)"]
     names += ["training (s)", "CPU, all (s)"]
+    if spikes:
+        names += ["hidden spikes per neuron", "silent (%)"]
     print(f"| {' | '.join(names)} |\n|{'---:|' * len(names)}", flush=True)
 
 
-def figures(result: Result, cpu: float) -> list[float]:
+def figures(result: Result, cpu: float, spikes: bool) -> list[float]:
     row = [100 * result.last.accuracy]
     if result.best is not None and result.best_epoch is not None:
         chosen = result.history.rows[result.best_epoch - 1]
         row += [result.best_epoch, 100 * chosen["val_accuracy"], 100 * result.best.accuracy]
-    return [*row, result.seconds, cpu]
+    row += [result.seconds, cpu]
+    if spikes:
+        last = result.history.rows[-1]
+        row += [last["spikes_per_neuron"]["hidden"], 100 * last["health"]["silent"]["hidden"]]
+    return row
 
 
 def print_row(name: str, row: Sequence[float]) -> None:
-    formats = ["{:.2f}", "{:.0f}", "{:.2f}", "{:.2f}", "{:.1f}", "{:.1f}"]
-    if len(row) == 3:
-        formats = ["{:.2f}", "{:.1f}", "{:.1f}"]
+    formats = ["{:.2f}", "{:.0f}", "{:.2f}", "{:.2f}", "{:.1f}", "{:.1f}", "{:.2f}", "{:.1f}"][: len(row)]
+    if len(row) in (3, 5):  # no epoch was chosen
+        formats = ["{:.2f}", "{:.1f}", "{:.1f}", "{:.2f}", "{:.1f}"][: len(row)]
     cells = [form.format(value) for form, value in zip(formats, row, strict=True)]
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 

@@ -1,4 +1,4 @@
-"""How much an untrained hidden layer tells of a word, for several first weights: a Markdown table.
+"""How much an untrained hidden layer tells of a word, for several first weights and delays: a Markdown table.
 
     EVPROP_DATA=... python benches/untrained_features.py fsdd-ff
 
@@ -20,12 +20,15 @@ from evprop.datasets import Dataset
 from evprop.experiment import build_experiment
 
 TAU, PENALTIES = 300.0, (10.0, 100.0, 1000.0)
-WEIGHTS = (
-    evprop.init.Normal(0.02, 0.01),
-    evprop.init.Normal(0.01, 0.04),
-    evprop.init.Normal(0.01, 0.1),
-    evprop.init.Tonotopic(0.01, 0.04, 10.0),
+STARTS = (
+    (evprop.init.Normal(0.1, 0.05), None),
+    (evprop.init.Normal(0.05, 0.1), None),
+    (evprop.init.Normal(0.05, 0.4), None),
+    (evprop.init.Tonotopic(0.05, 0.2, 2.0), None),
+    (evprop.init.Normal(0.05, 0.4), evprop.init.Uniform(0.0, 60.0)),
+    (evprop.init.Normal(0.05, 0.4), evprop.init.Uniform(0.0, 100.0)),
 )
+"""First weights and delays (ms)."""
 
 
 def main() -> None:
@@ -37,17 +40,17 @@ def main() -> None:
     given = parser.parse_args()
     experiment = build_experiment(load_config(given.task))
     train, validation = experiment.data["train"][: given.samples], experiment.data["validation"]
-    print("| first weights | validation (%) | spikes per neuron | silent (%) |\n|---|---:|---:|---:|")
-    for weight in WEIGHTS:
+    print("| first weights | delays (ms) | validation (%) | spikes per neuron | silent (%) |\n|---|---|---:|---:|---:|")
+    for weight, delay in STARTS:
         net = evprop.Network(
             {"input": evprop.Input(train.spikes.n_units), "hidden": evprop.LIF(256)},
-            [evprop.Dense("input", "hidden", weight=weight)],
+            [evprop.Dense("input", "hidden", weight=weight, delay=delay)],
         )
         params = net.init(0, dtype="float32")
         found, _, _ = features(net, params, train, experiment.duration)
         judged, rate, silent = features(net, params, validation, experiment.duration)
         right = max(ridge(found, train.labels, judged, validation.labels, p) for p in PENALTIES)
-        print(f"| {weight} | {100 * right:.1f} | {rate:.1f} | {100 * silent:.0f} |", flush=True)
+        print(f"| {weight} | {delay or '-'} | {100 * right:.1f} | {rate:.1f} | {100 * silent:.0f} |", flush=True)
 
 
 def features(
