@@ -8,6 +8,8 @@ use crate::projection::{Connectivity, DelayKind};
 pub struct Gradients<T> {
     /// By parameter slot; empty where not asked for.
     pub slots: Vec<Lines<T>>,
+    /// By projection: what its synapses gather mode by mode, in place of its slots; empty where slots are in use.
+    pub modes: Vec<Lines<[T; 2]>>,
     /// Smallest `Vdot-` of the spikes gone through, before any floor, in voltage per ms.
     pub min_vdot: f64,
     /// (sample, neuron) pairs whose weight gradient was dropped by `max_dw_norm`.
@@ -21,13 +23,17 @@ impl<T: Real> Gradients<T> {
     pub fn zeros(network: &Network, wrt: &[bool]) -> Self {
         let size = |k: usize| network.layout()[k].shape.iter().product();
         let slots = wrt.iter().enumerate().map(|(k, &on)| Lines::new(T::ZERO, if on { size(k) } else { 0 })).collect();
-        Self { slots, min_vdot: f64::INFINITY, dropped: 0, floored: 0 }
+        let modes = network.projections().iter().map(|_| Lines::default()).collect();
+        Self { slots, modes, min_vdot: f64::INFINITY, dropped: 0, floored: 0 }
     }
 
     /// Sets everything back to zero.
     pub fn clear(&mut self) {
         for slot in &mut self.slots {
             slot.fill(T::ZERO);
+        }
+        for modes in &mut self.modes {
+            modes.fill([T::ZERO; 2]);
         }
         self.min_vdot = f64::INFINITY;
         self.dropped = 0;
@@ -46,6 +52,11 @@ impl<T: Real> Gradients<T> {
     pub fn fold(&mut self, other: &Self) {
         for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
             for (a, &b) in mine.iter_mut().zip(theirs.iter()) {
+                *a += b;
+            }
+        }
+        for (mine, theirs) in self.modes.iter_mut().zip(&other.modes) {
+            for (a, &b) in mine.as_flattened_mut().iter_mut().zip(theirs.as_flattened()) {
                 *a += b;
             }
         }

@@ -22,7 +22,6 @@ pub mod linear;
 pub mod nodes;
 pub mod row;
 pub mod sources;
-pub mod spread;
 pub mod sweep;
 pub mod windows;
 
@@ -130,12 +129,15 @@ pub fn backward<T: Real>(
     check(network, inputs, record, request)?;
     let constants = params.all_constants(network);
     let n_inputs = if request.input_times { inputs.len() } else { 0 };
-    let duration = record.duration;
-    let windows = |c| windows::Plan::new(network, params, &constants, c, duration);
+    let windows = |c| windows::Plan::new(network, params, &constants, c, record, request);
     let windows: Vec<_> = network.components().iter().map(windows).collect();
     let shared =
         Shared { windows: &windows, network, params, constants: &constants, inputs, record, request, simd, cancel };
-    let zeros = || Part { gradients: Gradients::zeros(network, request.wrt), input_times: vec![Vec::new(); n_inputs] };
+    let zeros = || {
+        let mut gradients = Gradients::zeros(network, request.wrt);
+        windows.iter().flatten().for_each(|plan| plan.make_room(network, &mut gradients));
+        Part { gradients, input_times: vec![Vec::new(); n_inputs] }
+    };
     let mut total = zeros();
     parallel::fold_chunks(
         record.batch,
@@ -151,6 +153,9 @@ pub fn backward<T: Real>(
         |total, (_, part)| total.take(part),
     )?;
     let Part { mut gradients, mut input_times } = total;
+    for plan in windows.iter().flatten() {
+        plan.settle(network, params, request.wrt, &mut gradients);
+    }
     gradients.finish(network, request.scale);
     for t in input_times.iter_mut().flatten() {
         *t *= request.scale;

@@ -218,7 +218,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         }
         if self.rows_fit(component, trains) {
             self.play_rows(component, b, trains, out);
-        } else if let Some(plan) = plan.filter(|_| self.windows_fit(component, trains)) {
+        } else if let Some(plan) = plan.filter(|plan| self.windows_fit(component, plan, trains)) {
             self.play_windows(component, plan, b, trains, out);
         } else {
             self.own_spikes(component, b, trains, out);

@@ -13,109 +13,30 @@
 //! releases are taken together, latest first, so everything after an instant is known when its turn comes. Spikes from
 //! outside only read lambda: they are taken some windows at a time. Memory holds windows over the longest delay, whatever
 //! the duration.
+mod modes;
+mod plan;
+mod series;
+mod table;
+
 use super::gradients::Gradients;
 use super::nodes::Nodes;
 use super::row::span;
-use super::spread::{Arrivals, Gathered, Looks, Near, RowTicks, Spikes, Target, View, spread_blocks, spread_row};
 use super::sweep::{Look, Shared, Sweep};
-use crate::math::{Lines, Real, Ticks};
-use crate::network::{Component, Network, Params};
-use crate::neuron::Constants;
+use crate::math::{Lines, Real};
+use crate::network::Component;
 use crate::neuron::constants::Neuron;
 use crate::neuron::flow::propagator;
 use crate::neuron::series::Whole;
-use crate::projection::{Connectivity, DelayKind};
-use crate::record::grid::Grid;
-use crate::record::inlets::{BLOCK, Rows, longest};
+use crate::projection::DelayKind;
+use crate::record::inlets::Rows;
 use crate::spikes::Train;
 use crate::vectorised;
+pub use plan::Plan;
+use plan::{Keeping, SLAB, Synapses};
+use series::{Arrivals, Gathered, RowTicks, Spikes, spread_blocks, spread_row};
 use std::ops::Range;
-
-/// Windows for which the spikes from outside are taken at a time.
-const SLAB: usize = 16;
-
-/// lambda at the ends of windows, and what a row needs besides.
-#[derive(Debug, Clone, Default)]
-pub struct Table<T: Real> {
-    lanes: usize,
-    /// Windows of the ring.
-    windows: usize,
-    /// The window under way.
-    now: usize,
-    /// By (block of lanes, window of the ring, lane): lambda_v and lambda_i; NaN where a node lies in the window.
-    items: Vec<[T; 2]>,
-    v: Vec<T>,
-    i: Vec<T>,
-    /// Lanes with a node in the window under way.
-    marked: Vec<u32>,
-    /// Lanes with a node so near its start that it counts for the window before, too.
-    early: Vec<u32>,
-    looks: Looks<T>,
-    /// Instants of spikes, from the ring's seam.
-    since: Vec<T::Ticks>,
-    /// Some lambda is not 0.
-    felt: bool,
-}
-
-/// What all workers need of a component that is played here.
-#[derive(Debug, Clone)]
-pub struct Plan<T: Real> {
-    grid: Grid,
-    /// Windows of the ring.
-    windows: usize,
-    /// First lane of each population of the component, and number of lanes.
-    base: Vec<usize>,
-    lanes: usize,
-    /// By population; `None` outside the component.
-    targets: Vec<Option<Target<T>>>,
-    /// By projection, where it runs into the component: delays in ticks where rows are sparse, and dense rows with them.
-    delay: Vec<Vec<T::Ticks>>,
-    rows: Vec<Option<Rows<T>>>,
-}
-
-impl<T: Real> Plan<T> {
-    /// `None` where the component has no delays of its neurons' or synapses' own, or where they are too long for windows.
-    pub fn new(
-        network: &Network,
-        params: &Params<'_, T>,
-        constants: &[Constants<T>],
-        component: &Component,
-        duration: f64,
-    ) -> Option<Self> {
-        let incoming: Vec<_> = component.populations.iter().flat_map(|&p| network.incoming(p)).copied().collect();
-        let neurons: usize = component.populations.iter().map(|&p| constants[p].n).sum();
-        let kind = |q: usize| network.projections()[q].delay;
-        let own = incoming.iter().any(|&q| !kind(q).keeps_order());
-        let sparse = |q: usize| network.projections()[q].connectivity != Connectivity::Dense;
-        if !own || neurons < 16 || incoming.iter().any(|&q| kind(q) == DelayKind::Dendritic && sparse(q)) {
-            return None;
-        }
-        let longest = incoming.iter().map(|&q| longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
-        let grid = Grid::of(component.populations.iter().map(|&p| &constants[p]), duration, longest)?;
-        let over = duration + grid.step;
-        let windows = (longest.min(over) / grid.step) as usize + SLAB + 3;
-        let (mut base, mut lanes) = (vec![0; network.populations().len()], 0);
-        let mut targets = vec![None; network.populations().len()];
-        for &p in &component.populations {
-            base[p] = lanes;
-            lanes += constants[p].n.next_multiple_of(BLOCK);
-            targets[p] = Some(Target::new(&constants[p], grid.step));
-        }
-        let mut delay = vec![Vec::new(); network.projections().len()];
-        let mut rows = vec![None; network.projections().len()];
-        for q in incoming {
-            let ticks = |d: &T| grid.ticks::<T>(d.f64().min(over));
-            let (synapses, pre) = (params.synapses(network, q), network.projections()[q].pre);
-            let ticks: Vec<_> = synapses.delay.iter().map(ticks).collect();
-            if synapses.connectivity.is_dense() {
-                rows[q] = Some(Rows::new(&synapses, network.populations()[pre].size, &ticks));
-            } else {
-                delay[q] = ticks;
-            }
-        }
-        Some(Self { grid, windows, base, lanes, targets, delay, rows })
-    }
-}
+use table::Near;
+pub use table::Table;
 
 /// Spikes on their way through a projection.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +58,10 @@ struct Outside {
 
 impl<'a, T: Real> Sweep<'a, T> {
     /// Whether the sample is played here: many arrivals, and no readout that asks for more than lambda.
-    pub(super) fn windows_fit(&self, component: &Component, trains: &[Train<'a>]) -> bool {
+    pub(super) fn windows_fit(&self, component: &Component, plan: &Plan<T>, trains: &[Train<'a>]) -> bool {
+        if plan.in_modes() {
+            return true;
+        }
         let network = self.shared.network;
         let quiet = |&p: &usize| self.voltage[p].kinks.is_empty() && self.voltage[p].sources.is_empty();
         let arrivals = |&q: &usize| trains[network.projections()[q].pre].len();
@@ -239,27 +163,25 @@ impl<'a, T: Real> Sweep<'a, T> {
     fn close_window(&mut self, table: &mut Table<T>, plan: &Plan<T>, component: &Component) {
         if table.felt {
             for &p in &component.populations {
-                let Some(target) = &plan.targets[p] else { continue };
-                let own = plan.base[p]..plan.base[p] + target.whole.mem.len();
-                let (v, i) = (&mut table.v[own.clone()], &mut table.i[own]);
-                flow(self.shared.simd, &target.whole, v, i);
+                if let Some(Keeping::Values(target)) = &plan.keeping[p] {
+                    let own = plan.lanes_of(p);
+                    let (v, i) = (&mut table.v[own.clone()], &mut table.i[own]);
+                    flow(self.shared.simd, &target.whole, v, i);
+                }
             }
             let start = plan.grid.start(table.now);
-            for &lane in &table.marked {
-                let at = |p: &&usize| plan.base[**p] <= lane as usize;
+            for k in 0..table.marked.len() {
+                let lane = table.marked[k] as usize;
+                let at = |p: &&usize| plan.base[**p] <= lane;
                 let Some(&p) = component.populations.iter().rev().find(at) else { continue };
-                let (v, i) = self.at_head(p, lane as usize - plan.base[p], start);
-                (table.v[lane as usize], table.i[lane as usize]) = (v, i);
+                let (v, i) = self.at_head(p, lane - plan.base[p], start);
+                (table.v[lane], table.i[lane]) = match plan.keeping[p] {
+                    Some(Keeping::Modes(pace)) => modes::of_lambda(pace, (v, i), table.span(plan, start)),
+                    _ => (v, i),
+                };
             }
         }
-        table.marked.clear();
-        table.now -= 1;
-        table.fill();
-        std::mem::swap(&mut table.marked, &mut table.early);
-        for k in 0..table.marked.len() {
-            let at = table.at(table.now, table.marked[k] as usize);
-            table.items[at] = [T::of(f64::NAN); 2];
-        }
+        table.step_back(plan);
     }
 
     /// All that spikes from outside feel that set out in window `from` or later: every node after them is known.
@@ -279,12 +201,15 @@ impl<'a, T: Real> Sweep<'a, T> {
             *left = first;
             for &q in projections.iter() {
                 let leaving = Leaving { q, senders: train, window: from };
-                if self.shared.params.synapses(self.shared.network, q).connectivity.is_dense() {
-                    self.spread_outside(table, plan, leaving, own.clone(), out);
-                } else {
-                    for k in own.clone().rev() {
-                        let felt = self.spread(table, plan, leaving, k, out);
-                        self.dt[*p][k] += felt.f64();
+                match &plan.synapses[q] {
+                    _ if !table.felt => {}
+                    Some(Synapses::Modes(rows)) => self.gather_outside(table, plan, rows, leaving, own.clone(), out),
+                    Some(Synapses::Dense(rows)) => self.spread_outside(table, plan, rows, leaving, own.clone(), out),
+                    _ => {
+                        for k in own.clone().rev() {
+                            let felt = self.spread(table, plan, leaving, k, out);
+                            self.dt[*p][k] += felt.f64();
+                        }
                     }
                 }
             }
@@ -301,19 +226,26 @@ impl<'a, T: Real> Sweep<'a, T> {
         out: &mut Gradients<T>,
     ) -> T {
         let Shared { network, params, simd, .. } = self.shared;
-        let Some(target) = plan.targets[network.projections()[q].post].as_ref().filter(|_| table.felt) else {
+        let post = network.projections()[q].post;
+        let (Some(keeping), Some(ticks), true) = (&plan.keeping[post], &plan.synapses[q], table.felt) else {
             return T::ZERO;
         };
-        let mut taken = self.take_gradients(q, out);
         let sender = senders.units[k] as usize;
         let synapses = params.synapses(network, q);
         let row = synapses.row(sender);
-        let delay = match &plan.rows[q] {
-            Some(rows) => RowTicks::Dense(rows.of(sender)),
-            None => RowTicks::Sparse(synapses.delays_of(&plan.delay[q], sender)),
+        let (target, delay) = match (keeping, ticks) {
+            (Keeping::Values(target), Synapses::Dense(rows)) => (target, RowTicks::Dense(rows.of(sender))),
+            (Keeping::Values(target), Synapses::Sparse(delay)) => {
+                (target, RowTicks::Sparse(synapses.delays_of(delay, sender)))
+            }
+            (_, Synapses::Modes(rows)) => {
+                return self.gather(table, plan, rows, Leaving { q, senders, window }, k, out);
+            }
+            (Keeping::Modes(_), _) => return T::ZERO,
         };
+        let mut taken = self.take_gradients(q, out);
         let since = table.since_seam(plan, senders.times[k], window);
-        let (view, looks) = table.view(plan, network.projections()[q].post);
+        let (view, looks) = table.view(plan, post);
         let mut into = taken.gathered(synapses.delay_kind);
         spread_row(simd, target, &Arrivals { row, delay, since }, view, &mut into, looks);
         let mut total = looks.total(0);
@@ -330,13 +262,14 @@ impl<'a, T: Real> Sweep<'a, T> {
         &mut self,
         table: &mut Table<T>,
         plan: &Plan<T>,
+        rows: &Rows<T>,
         Leaving { q, senders, window }: Leaving<'a>,
         own: Range<usize>,
         out: &mut Gradients<T>,
     ) {
         let Shared { network, params, simd, .. } = self.shared;
         let (pre, post) = (network.projections()[q].pre, network.projections()[q].post);
-        let (Some(target), Some(rows), true) = (&plan.targets[post], &plan.rows[q], table.felt) else { return };
+        let Some(Keeping::Values(target)) = &plan.keeping[post] else { return };
         let mut taken = self.take_gradients(q, out);
         let synapses = params.synapses(network, q);
         let mut since = std::mem::take(&mut table.since);
@@ -360,6 +293,91 @@ impl<'a, T: Real> Sweep<'a, T> {
         self.return_gradients(q, taken, out);
     }
 
+    /// All arrivals of spike `k`, where lambda is kept in modes; returns what they add to its `dL/dt`.
+    fn gather(
+        &mut self,
+        table: &mut Table<T>,
+        plan: &Plan<T>,
+        rows: &modes::Rows<T>,
+        Leaving { q, senders, window }: Leaving<'a>,
+        k: usize,
+        out: &mut Gradients<T>,
+    ) -> T {
+        let (time, unit) = (senders.times[k], senders.units[k]);
+        let growth = rows.pace().growth(table.span(plan, time));
+        let spike = modes::Spike { unit, since: table.since_seam(plan, time, window), growth };
+        let (view, looks) = table.modes(plan, self.shared.network.projections()[q].post);
+        modes::gather_row(self.shared.simd, rows, spike, view, &mut out.modes[q], looks);
+        let mut total = looks.total(0, rows.pace());
+        self.gather_near(&looks.near, q, rows, (senders, k), out, |_, slope| total += slope);
+        total
+    }
+
+    /// The same for a range of spikes, all together.
+    fn gather_outside(
+        &mut self,
+        table: &mut Table<T>,
+        plan: &Plan<T>,
+        rows: &modes::Rows<T>,
+        Leaving { q, senders, window }: Leaving<'a>,
+        own: Range<usize>,
+        out: &mut Gradients<T>,
+    ) {
+        let network = self.shared.network;
+        let (pre, post) = (network.projections()[q].pre, network.projections()[q].post);
+        let (mut since, mut growth) = (std::mem::take(&mut table.since), std::mem::take(&mut table.growth));
+        since.clear();
+        growth.clear();
+        for &t in &senders.times[own.clone()] {
+            since.push(table.since_seam(plan, t, window));
+            growth.push(rows.pace().growth(table.span(plan, t)));
+        }
+        let spikes = modes::Spikes { units: &senders.units[own.clone()], since: &since, growth: &growth };
+        let (view, looks) = table.modes(plan, post);
+        modes::gather_blocks(self.shared.simd, rows, spikes, view, &mut out.modes[q], looks);
+        let dt = &mut self.dt[pre][own.clone()];
+        if rows.times() {
+            for (k, dt) in dt.iter_mut().enumerate() {
+                *dt += looks.total(k, rows.pace()).f64();
+            }
+        }
+        let mut dt = std::mem::take(&mut self.dt[pre]);
+        let add = |k: usize, slope: T| dt[own.start + k] += slope.f64();
+        self.gather_near(&looks.near, q, rows, (senders, own.start), out, add);
+        self.dt[pre] = dt;
+        (table.since, table.growth) = (since, growth);
+    }
+
+    /// Arrivals with a node near ask the nodes themselves. `first`: the spike that the others are counted from; `add`
+    /// receives a spike, and what it feels besides.
+    fn gather_near(
+        &mut self,
+        near: &[Near],
+        q: usize,
+        rows: &modes::Rows<T>,
+        (senders, first): (Train<'a>, usize),
+        out: &mut Gradients<T>,
+        mut add: impl FnMut(usize, T),
+    ) {
+        let Shared { network, params, constants, record, .. } = self.shared;
+        let p = network.projections()[q].post;
+        let synapses = params.synapses(network, q);
+        for &Near { spike, synapse: k } in near {
+            let row = synapses.row(senders.units[first + spike] as usize);
+            let d = row.delay_of(k);
+            let s = senders.times[first + spike] + d;
+            if s >= record.duration {
+                continue;
+            }
+            let lambda = lambda_at(constants[p].neuron(k), &mut self.nodes[p], k, s);
+            let (more, slope) = rows.gathers((row.weight[k], d), lambda);
+            if let Some(sums) = out.modes[q].get_mut(row.start + k) {
+                *sums = [sums[0] + more[0], sums[1] + more[1]];
+            }
+            add(spike, slope);
+        }
+    }
+
     /// Arrivals with a node near ask the nodes themselves. `first`: the spike that the others are counted from; `add`
     /// receives a spike, and what it feels besides.
     fn ask_nodes(
@@ -380,8 +398,9 @@ impl<'a, T: Real> Sweep<'a, T> {
             if s >= record.duration {
                 continue;
             }
-            let (felt, slope) = lambda_at(constants[p].neuron(i), &mut self.nodes[p], i, s);
-            let slope = row.weight[k] * slope;
+            let c = constants[p].neuron(i);
+            let (lambda_v, felt) = lambda_at(c, &mut self.nodes[p], i, s);
+            let slope = row.weight[k] * (felt * c.inv_syn - lambda_v * c.inv_mem);
             into.add(row.start, k, felt, slope);
             add(spike, slope);
         }
@@ -421,87 +440,13 @@ impl<T: Real> Taken<T> {
     }
 }
 
-impl<T: Real> Table<T> {
-    /// Nothing is felt yet, at the trial's end.
-    fn reset(&mut self, plan: &Plan<T>, duration: f64) {
-        (self.lanes, self.windows, self.now) = (plan.lanes, plan.windows, plan.grid.window(duration));
-        self.items.clear();
-        self.items.resize(self.windows * self.lanes, [T::ZERO; 2]);
-        for column in [&mut self.v, &mut self.i] {
-            column.clear();
-            column.resize(self.lanes, T::ZERO);
-        }
-        self.marked.clear();
-        self.early.clear();
-        self.felt = false;
-    }
-
-    /// The window at the ring's seam.
-    fn seam(&self) -> usize {
-        self.now - self.now % self.windows
-    }
-
-    /// Where a lane's entry of a window lies.
-    fn at(&self, window: usize, lane: usize) -> usize {
-        (lane / BLOCK * self.windows + window % self.windows) * BLOCK + lane % BLOCK
-    }
-
-    /// From the ring's seam to an instant in `window` or later.
-    fn since_seam(&self, plan: &Plan<T>, t: f64, window: usize) -> T::Ticks {
-        plan.grid.ticks_from::<T>(t, window).minus(T::Ticks::window(self.seam()))
-    }
-
-    /// What there is to see of population `p`, and scratch.
-    fn view(&mut self, plan: &Plan<T>, p: usize) -> (View<'_, T>, &mut Looks<T>) {
-        (View { items: &self.items, first_lane: plan.base[p], windows: self.windows }, &mut self.looks)
-    }
-
-    /// Lambda at the end of the window under way.
-    fn fill(&mut self) {
-        if !self.felt {
-            return;
-        }
-        for first in (0..self.lanes).step_by(BLOCK) {
-            let at = self.at(self.now, first);
-            let own = first..first + BLOCK;
-            for (item, (&v, &i)) in
-                self.items[at..at + BLOCK].iter_mut().zip(self.v[own.clone()].iter().zip(&self.i[own]))
-            {
-                *item = [v, i];
-            }
-        }
-    }
-
-    /// Neuron `i` of population `p` has a node at `time`, in the window under way.
-    fn mark(&mut self, plan: &Plan<T>, p: usize, i: usize, time: f64) {
-        self.felt = true;
-        let lane = plan.base[p] + i;
-        // Arrivals are placed to a tick or two: near a border they may be in the next window, or in the one before.
-        let slack = plan.grid.step * 4.0 / (1u64 << T::Ticks::FRACTION) as f64;
-        let nan = [T::of(f64::NAN); 2];
-        if plan.grid.start(self.now + 1) - time < slack {
-            let at = self.at(self.now + 1, lane);
-            self.items[at] = nan;
-        }
-        if time - plan.grid.start(self.now) < slack && !self.early.contains(&(lane as u32)) {
-            self.early.push(lane as u32);
-        }
-        let at = self.at(self.now, lane);
-        if self.items[at][0].is_nan() && self.marked.contains(&(lane as u32)) {
-            return;
-        }
-        self.items[at] = nan;
-        self.marked.push(lane as u32);
-    }
-}
-
-/// `lambda_i` and `lambda_i/tau_syn - lambda_v/tau_mem` of neuron `i` at `s`, from its first node strictly after `s`.
+/// `lambda_v` and `lambda_i` of neuron `i` at `s`, from its first node strictly after `s`.
 fn lambda_at<T: Real>(c: &Neuron<T>, nodes: &mut Nodes<T>, i: usize, s: f64) -> (T, T) {
     nodes.seek(i, s);
     let flow = c.propagator(span::<T>(nodes.time[i], s));
     let lambda_v = nodes.lambda_v[i] * flow.mem;
     let lambda_i = nodes.lambda_i[i] * flow.syn + nodes.lambda_v[i] * flow.kappa;
-    (lambda_i, lambda_i * c.inv_syn - lambda_v * c.inv_mem)
+    (lambda_v, lambda_i)
 }
 
 /// The largest of some times, and which it is (the first of equal ones).

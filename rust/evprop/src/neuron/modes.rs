@@ -25,6 +25,45 @@ pub fn gamma<T: Real>(c: &Constants<T>) -> Option<T> {
     (c.homogeneous && gamma.abs() <= LARGEST).then(|| T::of(gamma))
 }
 
+/// How neurons alike forget: what each mode of a state grows by, counted backwards in time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// `tau_syn/(tau_mem - tau_syn)`
+    pub gamma: f64,
+    /// `1/tau_mem` and `1/tau_syn`, per ms: of the mode of V alone, and of that of the current.
+    pub rates: [f64; 2],
+}
+
+impl Pace {
+    /// `None` where there is no [`gamma`].
+    pub fn of<T: Real>(c: &Constants<T>) -> Option<Self> {
+        gamma(c)?;
+        let (tm, ts) = (c.neuron(0).tau_mem.f64(), c.neuron(0).tau_syn.f64());
+        Some(Self { gamma: ts / (tm - ts), rates: [1.0 / tm, 1.0 / ts] })
+    }
+
+    /// `e^{d/tau}` of both modes, `d` >= 0.
+    #[inline(always)]
+    pub fn growth<T: Real>(self, d: f64) -> [T; 2] {
+        self.rates.map(|rate| T::of(1.0 / Real::exp_neg(-d * rate)))
+    }
+
+    /// `e^{-d/tau}` of both modes, `d` >= 0.
+    #[inline(always)]
+    pub fn decay<T: Real>(self, d: f64) -> [T; 2] {
+        self.rates.map(|rate| T::of(Real::exp_neg(-d * rate)))
+    }
+
+    /// What a weight adds to both modes of a state after delay `d`, with respect to when its spike set out:
+    /// `w gamma e^{d/tau_mem}` and `w e^{d/tau_syn}`.
+    #[inline(always)]
+    pub fn pair<T: Real>(self, w: T, d: T) -> [T; 2] {
+        let (w, d) = (w.f64(), d.f64());
+        let [mem, syn] = self.rates.map(|rate| 1.0 / Real::exp_neg(-d * rate));
+        [T::of(w * self.gamma * mem), T::of(w * syn)]
+    }
+}
+
 /// One population, in modes.
 #[derive(Debug, Clone, Default)]
 pub struct Modes<T> {

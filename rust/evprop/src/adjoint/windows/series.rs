@@ -6,6 +6,7 @@
 //! ```
 //!
 //! over what is left of the window, where `E_m = E_s + kappa (tau_mem/tau_syn - 1)`.
+use super::table::{Near, View};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
@@ -16,28 +17,6 @@ use crate::vectorised;
 
 /// Blocks that are worked on at a time, one step for all of them after the other.
 const TOGETHER: usize = 8;
-
-/// lambda_v and lambda_i of all lanes at the ends of windows: by (block of lanes, window of the ring, lane); NaN where a
-/// node lies in the window.
-#[derive(Debug, Clone, Copy)]
-pub struct View<'a, T> {
-    /// The table.
-    pub items: &'a [[T; 2]],
-    /// First lane of the receiving population.
-    pub first_lane: usize,
-    /// Windows of the ring.
-    pub windows: usize,
-}
-
-impl<T> View<'_, T> {
-    /// What the table knows of a block of the population.
-    #[inline(always)]
-    fn block(&self, first: usize) -> &[[T; 2]] {
-        let size = self.windows * BLOCK;
-        let at = (self.first_lane + first) / BLOCK * size;
-        &self.items[at..at + size]
-    }
-}
 
 /// The receiving population.
 #[derive(Debug, Clone)]
@@ -122,15 +101,6 @@ pub struct Looks<T> {
     sums: Vec<[T; BLOCK]>,
     /// Synapses whose targets have a node near.
     pub near: Vec<Near>,
-}
-
-/// An arrival that the table can't answer.
-#[derive(Debug, Clone, Copy)]
-pub struct Near {
-    /// Which of the spikes in question.
-    pub spike: usize,
-    /// Place in its row.
-    pub synapse: usize,
 }
 
 impl<T: Real> Default for Looks<T> {

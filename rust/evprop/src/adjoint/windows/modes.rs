@@ -1,0 +1,383 @@
+//! A spike's row of arrivals against lambda in its two modes.
+//!
+//! With `gamma = tau_syn/(tau_mem - tau_syn)` and an instant `r` before all others, lambda between two nodes is
+//!
+//! ```text
+//! lambda_v(s) = P e^{(s - r)/tau_mem} / gamma        lambda_i(s) = P e^{(s - r)/tau_mem} + Q e^{(s - r)/tau_syn}
+//! P = gamma lambda_v(e) e^{-(e - r)/tau_mem}         Q = (lambda_i(e) - gamma lambda_v(e)) e^{-(e - r)/tau_syn}
+//! ```
+//!
+//! with any `e` there: P and Q do not change from one window to the next. A spike that sets out at `t` arrives at
+//! `s = t + d`, so
+//!
+//! ```text
+//! dL/dw = e^{d/tau_mem} X + e^{d/tau_syn} Y          X = sum over spikes of P e^{(t - r)/tau_mem}, Y likewise
+//! dL/dd = w (e^{d/tau_mem} X / tau_mem + e^{d/tau_syn} Y / tau_syn)
+//! ```
+//!
+//! and a synapse only gathers X and Y; what belongs to the synapse comes in once a step ([`Rows::settle`]).
+use super::table::{Near, View};
+use crate::math::{Real, Ticks, prefetch};
+use crate::neuron::modes::Pace;
+use crate::projection::{DelayKind, Synapses};
+use crate::record::grid::Grid;
+use crate::record::inlets::{BLOCK, next_group};
+use crate::vectorised;
+
+/// The ring may have so many windows: two rings are told apart in [`PARTS`] of a window, and `e^{d/tau}` over two of them
+/// is a number in single precision.
+pub const MOST_WINDOWS: usize = 500;
+
+/// Parts of a window, in which arrivals are placed; the sum of an instant and a delay is too early by two at most.
+const PARTS: u32 = 64;
+
+/// How much too early arrivals are placed, in windows.
+pub const SLACK: f64 = 2.0 / PARTS as f64;
+
+/// Blocks that are worked on at a time, one step for all of them after the other.
+const TOGETHER: usize = 8;
+
+/// Numbers of a block: a pair a lane.
+const PAIRS: usize = 2 * BLOCK;
+
+/// Whether weights stay numbers when they have grown by as much as they ever do.
+pub fn fits<T: Real>(weights: &[T], pace: Pace, [mem, syn]: [f64; 2]) -> bool {
+    let largest = weights.iter().fold(T::ZERO, |most, w| most.larger(w.abs())).f64();
+    let grown = largest * (1.0 + pace.gamma.abs()) * mem.max(syn);
+    T::of(grown * grown.max(1.0)).is_finite()
+}
+
+/// P and Q of lambda at `span` ms after the instant that they refer to.
+#[inline(always)]
+pub fn of_lambda<T: Real>(pace: Pace, (lambda_v, lambda_i): (T, T), span: f64) -> (T, T) {
+    let [mem, syn] = pace.decay::<T>(span);
+    let p = T::of(pace.gamma) * lambda_v;
+    (p * mem, (lambda_i - p) * syn)
+}
+
+/// The synapses of one projection, row by row, in blocks.
+#[derive(Debug, Clone)]
+pub struct Rows<T> {
+    pace: Pace,
+    /// Longer delays count as this: they reach beyond the trial, ms.
+    over: f64,
+    n_post: usize,
+    /// Blocks of a row.
+    wide: usize,
+    /// Delays in parts of a window.
+    delay: Vec<[u16; BLOCK]>,
+    /// `w gamma e^{d/tau_mem}` and `w e^{d/tau_syn}`; empty where nobody asks when spikes set out.
+    pairs: Vec<[T; PAIRS]>,
+}
+
+impl<T: Real> Rows<T> {
+    /// Delays longer than `over` count as that. `times`: whether `dL/dt` of the senders' spikes is asked for.
+    pub fn new(synapses: &Synapses<'_, T>, n_pre: usize, grid: Grid, over: f64, pace: Pace, times: bool) -> Self {
+        let (n_post, wide) = (synapses.n_post, synapses.n_post.div_ceil(BLOCK));
+        let (mut delay, mut pairs) = (Vec::new(), Vec::new());
+        delay.reserve_exact(n_pre * wide);
+        pairs.reserve_exact(if times { n_pre * wide } else { 0 });
+        for j in 0..n_pre {
+            let row = synapses.row(j);
+            for first in (0..n_post).step_by(BLOCK) {
+                let of = |k: usize| row.delay_of((first + k).min(n_post - 1)).min(over);
+                let ticks: [T::Ticks; BLOCK] = std::array::from_fn(|k| grid.ticks::<T>(of(k)));
+                delay.push(ticks.map(Ticks::coarse));
+                if times {
+                    let mut own = [T::ZERO; PAIRS];
+                    for (k, &w) in row.weight[first..].iter().take(BLOCK).enumerate() {
+                        [own[2 * k], own[2 * k + 1]] = pace.pair(w, T::of(of(k)));
+                    }
+                    pairs.push(own);
+                }
+            }
+        }
+        Self { pace, over, n_post, wide, delay, pairs }
+    }
+
+    /// Number of synapses.
+    pub fn len(&self) -> usize {
+        self.delay.len() / self.wide * self.n_post
+    }
+
+    /// Constants of the population.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Whether `dL/dt` of the senders' spikes is asked for.
+    pub fn times(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
+    #[inline(always)]
+    fn fetch(&self, sender: usize, wide: usize, gathered: &[[T; 2]]) {
+        prefetch(&self.delay, sender * self.wide + wide);
+        let first = sender * self.n_post + wide * BLOCK;
+        prefetch(gathered, first);
+        prefetch(gathered, first + BLOCK / 2);
+        if self.times() {
+            let at = sender * self.wide + wide;
+            prefetch(self.pairs.as_flattened(), at * PAIRS);
+            prefetch(self.pairs.as_flattened(), at * PAIRS + BLOCK);
+        }
+    }
+
+    /// What a synapse of weight `w` and delay `d` gathers of lambda at an arrival's instant, and `dL/ds` there.
+    #[inline(always)]
+    pub fn gathers(&self, (w, d): (T, f64), (lambda_v, lambda_i): (T, T)) -> ([T; 2], T) {
+        let [mem, syn] = self.pace.decay::<T>(d);
+        let p = T::of(self.pace.gamma) * lambda_v;
+        let q = lambda_i - p;
+        let [of_p, of_q] = self.pace.rates.map(T::of);
+        ([p * mem, q * syn], w * (p * of_p + q * of_q))
+    }
+
+    /// Gradients of weights and delays from what has been gathered.
+    pub fn settle(&self, synapses: &Synapses<'_, T>, gathered: &[[T; 2]], weight: &mut [T], delay: &mut [T]) {
+        if gathered.is_empty() {
+            return;
+        }
+        let rates = self.pace.rates.map(T::of);
+        for j in 0..gathered.len() / self.n_post {
+            let row = synapses.row(j);
+            for (k, &[x, y]) in gathered[row.start..][..self.n_post].iter().enumerate() {
+                let d = row.delay_of(k).min(self.over);
+                let [mem, syn] = self.pace.growth::<T>(d);
+                let (x, y) = (x * mem, y * syn);
+                if let Some(weight) = weight.get_mut(row.start + k) {
+                    *weight = x + y;
+                }
+                let at = match synapses.delay_kind {
+                    DelayKind::None => continue,
+                    DelayKind::Axonal => j,
+                    DelayKind::Dendritic => k,
+                    DelayKind::Synaptic => row.start + k,
+                };
+                if let Some(delay) = delay.get_mut(at) {
+                    *delay += row.weight[k] * (x * rates[0] + y * rates[1]);
+                }
+            }
+        }
+    }
+}
+
+/// Spikes of one sender after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Spikes<'a, T: Real> {
+    /// Senders.
+    pub units: &'a [u32],
+    /// From the ring's seam to each of them.
+    pub since: &'a [T::Ticks],
+    /// The same in both modes: `e^{(t - r)/tau}`.
+    pub growth: &'a [[T; 2]],
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Spike<T: Real> {
+    /// Sender.
+    pub unit: u32,
+    /// From the ring's seam to it.
+    pub since: T::Ticks,
+    /// The same in both modes.
+    pub growth: [T; 2],
+}
+
+/// Scratch.
+///
+/// Aligned, because a vector that is stored across two cache lines is slow to be read again.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+pub struct Looks<T> {
+    /// Place in the table of the block.
+    at: [[u16; BLOCK]; TOGETHER],
+    found: [[[T; 2]; BLOCK]; TOGETHER],
+    /// By spike: sums over its arrivals.
+    sums: Vec<[T; PAIRS]>,
+    /// Synapses whose targets have a node near.
+    pub near: Vec<Near>,
+}
+
+impl<T: Real> Default for Looks<T> {
+    fn default() -> Self {
+        let found = [[[T::ZERO; 2]; BLOCK]; TOGETHER];
+        Self { at: [[0; BLOCK]; TOGETHER], found, sums: Vec::new(), near: Vec::new() }
+    }
+}
+
+impl<T: Real> Looks<T> {
+    fn reset(&mut self, spikes: usize) {
+        self.near.clear();
+        self.sums.clear();
+        self.sums.resize(spikes, [T::ZERO; PAIRS]);
+    }
+
+    /// `dL/dt` of a spike, as far as the table knows.
+    pub fn total(&self, spike: usize, pace: Pace) -> T {
+        let mut sums = self.sums[spike];
+        let mut width = PAIRS;
+        while width > 2 {
+            width /= 2;
+            for k in 0..width {
+                sums[k] += sums[k + width];
+            }
+        }
+        sums[0] * T::of(pace.rates[0] / pace.gamma) + sums[1] * T::of(pace.rates[1])
+    }
+
+    /// Places a block.
+    #[inline(always)]
+    fn place(&mut self, b: usize, since: u16, delay: &[u16; BLOCK], windows: u16) {
+        let at = &mut self.at[b];
+        for k in 0..BLOCK {
+            let ahead = since.wrapping_add(delay[k]) / PARTS as u16;
+            // Where `ahead` does not reach round the ring, the difference is a huge number.
+            at[k] = ahead.min(ahead.wrapping_sub(windows)) * BLOCK as u16;
+        }
+    }
+
+    /// Looks a block up.
+    #[inline(always)]
+    fn find(&mut self, b: usize, items: &[[T; 2]]) {
+        let (at, found) = (&self.at[b], &mut self.found[b]);
+        for k in 0..BLOCK {
+            found[k] = items[at[k] as usize + k];
+        }
+    }
+
+    /// Adds a block up; its arrivals without an answer are left for later.
+    #[inline(always)]
+    fn gather(&mut self, b: usize, [mem, syn]: [T; 2], pairs: Option<&[T; PAIRS]>, sums: &mut [[T; 2]], place: Place) {
+        let mut found = Aligned([T::ZERO; PAIRS]);
+        found.0.copy_from_slice(self.found[b].as_flattened());
+        let mut growth = Aligned([T::ZERO; PAIRS]);
+        for k in 0..BLOCK {
+            (growth.0[2 * k], growth.0[2 * k + 1]) = (mem, syn);
+        }
+        let (mut more, mut lost) = (Aligned([T::ZERO; PAIRS]), [T::ZERO; PAIRS]);
+        for l in 0..PAIRS {
+            let there = !found.0[l].is_nan();
+            more.0[l] = if there { found.0[l] * growth.0[l] } else { T::ZERO };
+            lost[l] = if there { T::ZERO } else { T::ONE };
+        }
+        if let Some(pairs) = pairs {
+            let mut own = self.sums[place.spike];
+            for l in 0..PAIRS {
+                own[l] += more.0[l] * pairs[l];
+            }
+            self.sums[place.spike] = own;
+        }
+        add(sums, &more.0);
+        if lost.iter().any(|&k| k > T::ZERO) {
+            let Place { spike, first, n } = place;
+            let near = (0..n).filter(|&k| self.found[b][k][0].is_nan());
+            self.near.extend(near.map(|k| Near { spike, synapse: first + k }));
+        }
+    }
+}
+
+/// A vector on cache lines of its own.
+#[repr(align(64))]
+struct Aligned<T>([T; PAIRS]);
+
+/// A block of synapses of one row.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// Which of the spikes.
+    spike: usize,
+    /// First synapse of the block, in the row.
+    first: usize,
+    /// How many they are.
+    n: usize,
+}
+
+/// Adds a block, or the beginning of one.
+#[inline(always)]
+fn add<T: Real>(all: &mut [[T; 2]], more: &[T; PAIRS]) {
+    let all = all.as_flattened_mut();
+    if let Some(all) = all.first_chunk_mut::<PAIRS>() {
+        // Copied out and in, or the compiler does not see that the two lie apart.
+        let mut sum = *all;
+        for k in 0..PAIRS {
+            sum[k] += more[k];
+        }
+        *all = sum;
+    } else {
+        for (sum, more) in all.iter_mut().zip(more) {
+            *sum += *more;
+        }
+    }
+}
+
+vectorised! {
+    /// Rows of arrivals, a block of targets after the other, because what the table knows of one block stays in the cache
+    /// next to the processor. `gathered`: X and Y of all synapses, or nothing. `looks` then knows the sums of `dL/ds`, and
+    /// the synapses that the table can't answer.
+    pub fn gather_blocks<T>(
+        rows: &Rows<T>,
+        spikes: Spikes<'_, T>,
+        view: View<'_, T>,
+        gathered: &mut [[T; 2]],
+        looks: &mut Looks<T>,
+    ) {
+        let (n_post, windows) = (rows.n_post, view.windows as u16);
+        looks.reset(spikes.units.len());
+        for (wide, first) in (0..n_post).step_by(BLOCK).enumerate() {
+            let n = BLOCK.min(n_post - first);
+            let items = view.block(first);
+            for (start, units) in spikes.units.chunks(TOGETHER).enumerate() {
+                let start = start * TOGETHER;
+                let (next, beside) = next_group(spikes.units, start + TOGETHER, wide, TOGETHER);
+                for &unit in next {
+                    rows.fetch(unit as usize, beside, gathered);
+                }
+                for (b, &unit) in units.iter().enumerate() {
+                    looks.place(b, spikes.since[start + b].coarse(), &rows.delay[unit as usize * rows.wide + wide], windows);
+                }
+                for b in 0..units.len() {
+                    looks.find(b, items);
+                }
+                for (b, &unit) in units.iter().enumerate() {
+                    let row = unit as usize * n_post + first;
+                    let sums = gathered.get_mut(row..row + n).unwrap_or_default();
+                    let pairs = rows.pairs.get(unit as usize * rows.wide + wide);
+                    looks.gather(b, spikes.growth[start + b], pairs, sums, Place { spike: start + b, first, n });
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// The same for one spike.
+    pub fn gather_row<T>(
+        rows: &Rows<T>,
+        spike: Spike<T>,
+        view: View<'_, T>,
+        gathered: &mut [[T; 2]],
+        looks: &mut Looks<T>,
+    ) {
+        let Spike { unit, since, growth } = spike;
+        let (n_post, windows, since) = (rows.n_post, view.windows as u16, since.coarse());
+        let row = unit as usize * rows.wide;
+        looks.reset(1);
+        for wide in (0..rows.wide).step_by(TOGETHER) {
+            let blocks = TOGETHER.min(rows.wide - wide);
+            for b in 0..blocks {
+                rows.fetch(unit as usize, wide + b, gathered);
+                looks.place(b, since, &rows.delay[row + wide + b], windows);
+            }
+            for b in 0..blocks {
+                looks.find(b, view.block((wide + b) * BLOCK));
+            }
+            for b in 0..blocks {
+                let first = (wide + b) * BLOCK;
+                let n = BLOCK.min(n_post - first);
+                let at = unit as usize * n_post + first;
+                let sums = gathered.get_mut(at..at + n).unwrap_or_default();
+                looks.gather(b, growth, rows.pairs.get(row + wide + b), sums, Place { spike: 0, first, n });
+            }
+        }
+    }
+}
