@@ -28,7 +28,7 @@ use crate::neuron::constants::Neuron;
 use crate::neuron::flow::propagator;
 use crate::neuron::series::Whole;
 use crate::projection::DelayKind;
-use crate::record::inlets::Rows;
+use crate::record::inlets::{RowBlock, Rows};
 use crate::spikes::Train;
 use crate::vectorised;
 pub use plan::Plan;
@@ -262,7 +262,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         &mut self,
         table: &mut Table<T>,
         plan: &Plan<T>,
-        rows: &Rows<T>,
+        rows: &Rows<RowBlock<T>>,
         Leaving { q, senders, window }: Leaving<'a>,
         own: Range<usize>,
         out: &mut Gradients<T>,

@@ -61,14 +61,17 @@ impl Simd {
     }
 }
 
-/// Asks for the cache line of `column[at]` ahead of its use. A hint: it changes no value, and `at` may lie beyond the end.
+/// Asks for the cache lines of `column[at]` ahead of its use. A hint: it changes no value, and `at` may lie beyond the end.
 #[inline(always)]
 pub fn prefetch<T>(column: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing and never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(column.as_ptr().wrapping_add(at).cast()) };
+        let start = column.as_ptr().wrapping_add(at).cast::<i8>();
+        for line in (0..size_of::<T>()).step_by(64) {
+            // SAFETY: a prefetch reads nothing and never faults, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line)) };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (column, at);

@@ -57,8 +57,8 @@ impl Pace {
     /// What a weight adds to both modes of a state after delay `d`, with respect to when its spike set out:
     /// `w gamma e^{d/tau_mem}` and `w e^{d/tau_syn}`.
     #[inline(always)]
-    pub fn pair<T: Real>(self, w: T, d: T) -> [T; 2] {
-        let (w, d) = (w.f64(), d.f64());
+    pub fn pair<T: Real>(self, w: T, d: f64) -> [T; 2] {
+        let w = w.f64();
         let [mem, syn] = self.rates.map(|rate| 1.0 / Real::exp_neg(-d * rate));
         [T::of(w * self.gamma * mem), T::of(w * syn)]
     }

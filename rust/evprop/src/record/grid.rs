@@ -3,12 +3,22 @@
 //! A tick is some 1e-7 of a window in single precision and 1e-13 in double: less than rounding a delay.
 use crate::math::{Real, Ticks};
 use crate::neuron::Constants;
+use crate::neuron::modes::Pace;
 
 /// The shortest time constant over a window's length: what [`series`](crate::neuron::series) asks for.
 const PER_TAU: f64 = 16.0;
 
 /// Windows that delays may reach ahead: twice as many, and some, are told apart in ticks.
 const REACH: f64 = 980.0;
+
+/// The same where states are kept in modes: parts of windows are told apart in 16 bits.
+const REACH_IN_MODES: f64 = 480.0;
+
+/// Modes refer to an instant that lies so many rings back at most, of which each is as long as delays reach and some.
+const RINGS: f64 = 2.0;
+
+/// Windows that a ring holds beyond those that delays reach, at most.
+const SPARE: f64 = 20.0;
 
 /// Their length.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +45,15 @@ impl Grid {
     /// Windows of length `step`.
     pub fn new<T: Real>(step: f64) -> Self {
         Self { step, per_ms: (1u64 << T::Ticks::FRACTION) as f64 / step }
+    }
+
+    /// Whether what arrives through synapses of such weights, with delays of up to `reach` ms, can be summed up in modes:
+    /// whether it stays a number, times any other of them.
+    pub fn carries<T: Real>(self, pace: Pace, weights: &[T], reach: f64) -> bool {
+        let largest = weights.iter().fold(T::ZERO, |most, w| most.larger(w.abs())).f64();
+        let [mem, syn] = pace.growth::<f64>(RINGS * (reach + SPARE * self.step));
+        let grown = largest * (1.0 + pace.gamma.abs()) * mem.max(syn);
+        reach <= REACH_IN_MODES * self.step && T::of(grown * grown.max(1.0)).is_finite()
     }
 
     /// When window `k` begins, ms.

@@ -3,7 +3,10 @@
 use super::grid::Grid;
 use crate::math::{Real, Ticks, prefetch};
 use crate::network::{Component, Network, Params};
-use crate::projection::{Connectivity, DelayKind, RowDelay, Synapses};
+use crate::neuron::Constants;
+use crate::neuron::modes::Pace;
+use crate::projection::{Connectivity, DelayKind, Row, Synapses};
+use std::ops::Range;
 
 /// Lanes of a block: vectors are filled block by block.
 pub const BLOCK: usize = 16;
@@ -18,6 +21,8 @@ pub struct Inlets<'a, T: Real> {
     pub lanes: usize,
     /// Projections into the component, as listed in the network.
     pub all: Vec<Inlet<'a, T>>,
+    /// By member: how fast its modes go, where what arrives is summed up in modes.
+    pub paces: Vec<Option<Pace>>,
     /// Windows of time.
     pub grid: Grid,
     /// The longest delay, ms, where it is shorter than the trial.
@@ -37,11 +42,25 @@ pub struct Inlet<'a, T: Real> {
     pub longest: f64,
     /// The same in ticks.
     pub longest_ticks: T::Ticks,
-    /// Delays in ticks where rows are sparse, laid out like those in ms.
-    delay: Vec<T::Ticks>,
+    /// Its rows, as spikes are given to their targets.
+    pub rows: InletRows<T>,
     columns: Columns,
-    /// Weights and delays of dense rows.
-    pub rows: Rows<T>,
+    grid: Grid,
+    /// Longer delays count as this: they reach beyond the trial, ms.
+    over: f64,
+}
+
+/// Rows of synapses, sparse or dense, by how the receiving neurons' states are summed up.
+#[derive(Debug, Clone)]
+pub enum InletRows<T: Real> {
+    /// As they are, delays in ticks.
+    Sparse(Vec<T::Ticks>),
+    /// As they are.
+    Dense(Rows<RowBlock<T>>),
+    /// In modes: delays in ticks, and what synapses add.
+    SparseModes(Pace, Vec<T::Ticks>, Vec<[T; 2]>),
+    /// In modes.
+    DenseModes(Pace, Rows<PairBlock<T>>),
 }
 
 /// Delays by target, in small numbers: most spikes under way arrive neither now nor soon, and these tell.
@@ -84,6 +103,7 @@ impl<'a, T: Real> Inlets<'a, T> {
         network: &'a Network,
         params: &'a Params<'_, T>,
         component: &Component,
+        constants: &[Constants<T>],
         grid: Grid,
         duration: f64,
     ) -> Self {
@@ -93,6 +113,7 @@ impl<'a, T: Real> Inlets<'a, T> {
             lanes += network.populations()[p].size.next_multiple_of(BLOCK);
         }
         let (mut all, mut reach) = (Vec::new(), 0.0f64);
+        let paces = paces(network, params, component, constants, grid, duration);
         for (q, projection) in network.projections().iter().enumerate() {
             let Some(member) = component.populations.iter().position(|&p| p == projection.post) else { continue };
             let synapses = params.synapses(network, q);
@@ -105,11 +126,15 @@ impl<'a, T: Real> Inlets<'a, T> {
             let columns = Columns::new(&synapses, n_pre, &delay);
             let (pre, base) = (projection.pre, base[member]);
             let longest_ticks = grid.ticks::<T>(longest.min(over));
-            let rows = Rows::new(&synapses, n_pre, &delay);
-            let delay = if synapses.connectivity.is_dense() { Vec::new() } else { delay };
-            all.push(Inlet { pre, base, synapses, longest, longest_ticks, delay, columns, rows });
+            let rows = InletRows::new(&synapses, n_pre, delay, paces[member], over);
+            all.push(Inlet { pre, base, synapses, longest, longest_ticks, rows, columns, grid, over });
         }
-        Self { base, lanes, all, grid, longest: reach.min(duration + grid.step) }
+        Self { base, lanes, all, paces, grid, longest: reach.min(duration + grid.step) }
+    }
+
+    /// The blocks of a member.
+    pub fn blocks(&self, m: usize) -> Range<usize> {
+        self.base[m] / BLOCK..self.base.get(m + 1).copied().unwrap_or(self.lanes) / BLOCK
     }
 
     /// The member that a lane belongs to.
@@ -163,28 +188,41 @@ fn turned<K: Ticks>(rows: &[K], n_pre: usize, n_post: usize) -> Vec<u16> {
 }
 
 impl<T: Real> Inlet<'_, T> {
+    /// How fast the modes of its targets go, where what arrives is summed up in modes.
+    #[inline(always)]
+    pub fn pace(&self) -> Option<Pace> {
+        match self.rows {
+            InletRows::SparseModes(pace, ..) | InletRows::DenseModes(pace, _) => Some(pace),
+            InletRows::Sparse(_) | InletRows::Dense(_) => None,
+        }
+    }
+
     /// Delays of all synapses onto target `i`, where they are known by sender.
     #[inline(always)]
     pub fn column(&self, i: usize) -> Option<Column<'_>> {
         self.columns.of(i)
     }
 
-    /// Delays of a sender's synapses in ticks, where rows are sparse.
-    #[inline(always)]
-    pub fn ticks(&self, sender: usize) -> RowDelay<'_, T::Ticks> {
-        self.synapses.delays_of(&self.delay, sender)
-    }
-
     /// Delay in ms and in ticks, and weight, of the synapse from `sender` to target `i`, if there is one.
     #[inline(always)]
     pub fn synapse(&self, sender: usize, i: usize) -> Option<(f64, T::Ticks, T)> {
         let row = self.synapses.row(sender);
-        let Some(targets) = row.targets else {
-            let block = &self.rows.of(sender)[i / BLOCK];
-            return Some((row.delay_of(i), block.delay[i % BLOCK], block.weight[i % BLOCK]));
+        let k = match row.targets {
+            None => i,
+            Some(targets) => targets.binary_search(&(i as u32)).ok()?,
         };
-        let k = targets.binary_search(&(i as u32)).ok()?;
-        Some((row.delay_of(k), row.along(self.ticks(sender), k), row.weight[k]))
+        let delay = row.delay_of(k);
+        Some((delay, self.grid.ticks::<T>(delay.min(self.over)), row.weight[k]))
+    }
+
+    /// Asks for what [`Self::synapse`] needs ahead of use.
+    #[inline(always)]
+    pub fn fetch(&self, sender: usize, i: usize) {
+        if self.synapses.connectivity.is_dense() {
+            let at = sender * self.synapses.n_post + i;
+            prefetch(self.synapses.weight, at);
+            prefetch(self.synapses.delay, at);
+        }
     }
 }
 
@@ -207,48 +245,46 @@ pub fn next_group(units: &[u32], next: usize, block: usize, size: usize) -> (&[u
     (&own[..size.min(own.len())], block)
 }
 
-/// Dense rows, block by block; missing synapses weigh nothing.
-#[derive(Debug, Clone)]
-pub struct Rows<T: Real> {
-    /// Blocks of a row.
-    wide: usize,
-    blocks: Vec<RowBlock<T>>,
+/// The same for targets in modes: three cache lines.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub struct PairBlock<T: Real> {
+    /// Delays in ticks.
+    pub delay: [T::Ticks; BLOCK],
+    /// What they add to both modes, with respect to when a spike sets out.
+    pub pairs: [[T; 2]; BLOCK],
 }
 
-impl<T: Real> Rows<T> {
-    /// None where the projection is sparse.
-    pub fn new(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks]) -> Self {
-        let wide = synapses.n_post.div_ceil(BLOCK);
+/// Dense rows, block by block; missing synapses weigh nothing.
+#[derive(Debug, Clone)]
+pub struct Rows<B> {
+    /// Blocks of a row.
+    wide: usize,
+    blocks: Vec<B>,
+}
+
+impl<B> Rows<B> {
+    /// `block`: the one of a sender that begins with a target.
+    fn build(n_pre: usize, n_post: usize, block: impl Fn(usize, usize) -> B) -> Self {
+        let wide = n_post.div_ceil(BLOCK);
         let mut blocks = Vec::new();
-        if synapses.connectivity.is_dense() {
-            blocks.reserve_exact(n_pre * wide);
-            for j in 0..n_pre {
-                let (row, delays) = (synapses.row(j), synapses.delays_of(ticks, j));
-                for first in (0..synapses.n_post).step_by(BLOCK) {
-                    let last = synapses.n_post - 1;
-                    let delay = std::array::from_fn(|k| row.along(delays, (first + k).min(last)));
-                    let weight = std::array::from_fn(|k| row.weight.get(first + k).copied().unwrap_or(T::ZERO));
-                    blocks.push(RowBlock { delay, weight });
-                }
-            }
+        blocks.reserve_exact(n_pre * wide);
+        for j in 0..n_pre {
+            blocks.extend((0..n_post).step_by(BLOCK).map(|first| block(j, first)));
         }
         Self { wide, blocks }
     }
 
     /// The row of a sender.
     #[inline(always)]
-    pub fn of(&self, sender: usize) -> &[RowBlock<T>] {
+    pub fn of(&self, sender: usize) -> &[B] {
         &self.blocks[sender * self.wide..(sender + 1) * self.wide]
     }
 
     /// Asks for a block of a row ahead of use.
     #[inline(always)]
     pub fn fetch(&self, sender: usize, block: usize) {
-        let at = sender * self.wide + block;
-        prefetch(&self.blocks, at);
-        if let Some(block) = self.blocks.get(at) {
-            prefetch(&block.weight, 0);
-        }
+        prefetch(&self.blocks, sender * self.wide + block);
     }
 
     /// Asks for a whole row.
@@ -258,4 +294,69 @@ impl<T: Real> Rows<T> {
             self.fetch(sender, block);
         }
     }
+}
+
+impl<T: Real> Rows<RowBlock<T>> {
+    /// Of dense synapses.
+    pub fn new(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks]) -> Self {
+        Self::build(n_pre, synapses.n_post, |j, first| {
+            let (row, delays, last) = (synapses.row(j), synapses.delays_of(ticks, j), synapses.n_post - 1);
+            RowBlock {
+                delay: std::array::from_fn(|k| row.along(delays, (first + k).min(last))),
+                weight: std::array::from_fn(|k| row.weight.get(first + k).copied().unwrap_or(T::ZERO)),
+            }
+        })
+    }
+}
+
+impl<T: Real> Rows<PairBlock<T>> {
+    /// Of dense synapses; delays beyond `over` count as that.
+    fn in_modes(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks], pace: Pace, over: f64) -> Self {
+        Self::build(n_pre, synapses.n_post, |j, first| {
+            let (row, delays, last) = (synapses.row(j), synapses.delays_of(ticks, j), synapses.n_post - 1);
+            let pair = |k: usize| {
+                let w = row.weight.get(k).copied().unwrap_or(T::ZERO);
+                pace.pair(w, row.delay_of(k.min(last)).min(over))
+            };
+            PairBlock {
+                delay: std::array::from_fn(|k| row.along(delays, (first + k).min(last))),
+                pairs: std::array::from_fn(|k| pair(first + k)),
+            }
+        })
+    }
+}
+
+impl<T: Real> InletRows<T> {
+    fn new(synapses: &Synapses<'_, T>, n_pre: usize, ticks: Vec<T::Ticks>, pace: Option<Pace>, over: f64) -> Self {
+        match (pace, synapses.connectivity.is_dense()) {
+            (None, true) => Self::Dense(Rows::<RowBlock<T>>::new(synapses, n_pre, &ticks)),
+            (None, false) => Self::Sparse(ticks),
+            (Some(pace), true) => Self::DenseModes(pace, Rows::in_modes(synapses, n_pre, &ticks, pace, over)),
+            (Some(pace), false) => {
+                let rows = (0..n_pre).map(|j| synapses.row(j));
+                let pair = |row: Row<'_, T>, k: usize| pace.pair(row.weight[k], row.delay_of(k).min(over));
+                let pairs = rows.flat_map(|row| (0..row.weight.len()).map(move |k| pair(row, k))).collect();
+                Self::SparseModes(pace, ticks, pairs)
+            }
+        }
+    }
+}
+
+/// By member: how fast its modes go, where its states can be summed up in modes.
+fn paces<T: Real>(
+    network: &Network,
+    params: &Params<'_, T>,
+    component: &Component,
+    constants: &[Constants<T>],
+    grid: Grid,
+    duration: f64,
+) -> Vec<Option<Pace>> {
+    let into = |p: usize| network.incoming(p).iter().map(|&q| params.synapses(network, q));
+    let everything = component.populations.iter().flat_map(|&p| into(p));
+    let reach = everything.map(|synapses| longest(synapses.delay)).fold(0.0, f64::max).min(duration + grid.step);
+    let pace = |&p: &usize| {
+        let fits = |pace: &Pace| into(p).all(|synapses| grid.carries(*pace, synapses.weight, reach));
+        Pace::of(&constants[p]).filter(fits)
+    };
+    component.populations.iter().map(pace).collect()
 }

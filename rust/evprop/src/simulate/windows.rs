@@ -6,15 +6,21 @@
 //! u1 = u E_m(len) + i kappa(len) + sum w kappa(len - x)          i1 = i E_s(len) + sum w E_s(len - x)
 //! ```
 //!
-//! whatever the order of the arrivals, if the neuron does not cross. With `P`, `N` the sums of the positive and of the
-//! negative weights, it surely does not where its steepest rise does not reach the threshold,
+//! whatever the order of the arrivals, if the neuron does not cross. With `P`, `N` at least the sums of the positive and of
+//! the negative weights, it surely does not where its steepest rise does not reach the threshold,
 //!
 //! ```text
 //! u + len/tau_mem ((i^+ + P) - u)^+ <= theta,
 //! ```
 //!
-//! nor where it rises throughout and ends below: `min(i, i E_s) - N > theta` (then `u' > 0` as long as `u <= theta`)
-//! and `u1 <= theta`. So a spike adds its four sums to the windows in which it arrives as soon as it sets out
+//! nor where it ends lower than it would if it had crossed, since after a crossing `u' >= (j - u)/tau_mem` with
+//! `j = min(i, i E_s) - N` the least current:
+//!
+//! ```text
+//! u1 < theta - len/tau_mem (theta - j)^+.
+//! ```
+//!
+//! So a spike adds its sums to the windows in which it arrives as soon as it sets out
 //! ([`ring`]), and only for the few neurons that may cross are the single arrivals looked up ([`lists`]), sorted and
 //! played one by one ([`Exact`]). Their spikes are taken in the order of time; a spike that arrives within the window is
 //! given to its targets at once, and those it could still move are looked at again. So the result is that of playing every
@@ -35,7 +41,7 @@ use crate::record::inlets::{BLOCK, Inlets};
 use crate::vectorised;
 use exact::{Exact, Fired};
 use lists::{Lists, Sent};
-use ring::{Cell, Departures, Falls, Ring};
+use ring::{Cell, Departure, Departures, Falls, Ring};
 
 /// Windows for which the spikes from outside are taken in at a time.
 const SLAB: usize = 16;
@@ -49,6 +55,18 @@ struct Columns<T> {
     /// The length of a window over tau_mem.
     span: Vec<T>,
     whole: Whole<T>,
+    /// What a current was, at most, that many times larger when it came in than at the end of its window.
+    growth: Vec<T>,
+    /// By block: what makes additions to `u` and `i` of those to modes.
+    fades: Vec<Fade<T>>,
+}
+
+/// Of two modes at the end of a window: what they have lost since the ring's seam, and gamma; where sums are no modes, 1
+/// and 0.
+#[derive(Debug, Clone, Copy)]
+struct Fade<T> {
+    modes: [T; 2],
+    gamma: T,
 }
 
 /// States of all lanes at the start and at the end of a window.
@@ -81,6 +99,7 @@ pub struct Windows<T: Real> {
     /// Lanes that are held for a while.
     holding: Vec<u32>,
     late: Vec<u32>,
+    growth: Vec<[T; 2]>,
     falls: Falls<T>,
 }
 
@@ -119,8 +138,12 @@ impl<T: Real> Columns<T> {
             let silent = Neuron { theta: T::INFINITY, u_reset: T::ZERO, u_init: T::ZERO, t_ref: 0.0, ..last };
             self.neurons.resize(self.neurons.len().next_multiple_of(BLOCK), silent);
         }
-        let Self { neurons, theta, span, whole } = self;
+        let Self { neurons, theta, span, whole, growth, fades } = self;
         whole.fill(neurons, step);
+        growth.clear();
+        growth.extend(whole.syn.iter().map(|&syn| T::ONE / (T::ONE + syn)));
+        fades.clear();
+        fades.resize(neurons.len() / BLOCK, Fade { modes: [T::ONE; 2], gamma: T::ZERO });
         let step = T::of(step);
         let set = |column: &mut Vec<T>, f: &dyn Fn(&Neuron<T>) -> T| {
             column.clear();
@@ -128,6 +151,16 @@ impl<T: Real> Columns<T> {
         };
         set(theta, &|c| c.theta);
         set(span, &|c| step * c.inv_mem);
+    }
+
+    /// Makes ready for a window that ends `span` ms after the ring's seam.
+    fn fade(&mut self, inlets: &Inlets<'_, T>, span: f64) {
+        for (m, pace) in inlets.paces.iter().enumerate() {
+            if let Some(pace) = pace {
+                let fade = Fade { modes: pace.decay(span), gamma: T::of(pace.gamma) };
+                self.fades[inlets.blocks(m)].fill(fade);
+            }
+        }
     }
 
     /// Whether no neuron ever crosses if nothing arrives: `u^+ + i^+ kappa_max <= theta` for all.
@@ -193,7 +226,7 @@ impl<T: Real> Windows<T> {
                     }
                 }
                 slab_end = number + SLAB;
-                self.ring.advance(number);
+                self.advance(play, number);
                 self.admit(play, number, slab_end, duration, out);
             }
             let (start, end) = (grid.start(number), grid.start(number + 1).min(duration));
@@ -210,10 +243,24 @@ impl<T: Real> Windows<T> {
         Ok(())
     }
 
+    /// Windows before `now` are over: the ring may turn, and modes refer to its new seam then.
+    fn advance(&mut self, play: &Play<'_, T>, now: usize) {
+        let seam = self.ring.seam;
+        if self.ring.advance(now) {
+            let span = (self.ring.seam - seam) as f64 * play.inlets.grid.step;
+            for (m, pace) in play.inlets.paces.iter().enumerate() {
+                for block in pace.iter().flat_map(|_| play.inlets.blocks(m)) {
+                    self.ring.fade(block * BLOCK, pace.map_or([T::ONE; 2], |pace| pace.decay(span)));
+                }
+            }
+        }
+    }
+
     /// Takes in the spikes from outside that set out before window `end`, and forgets those that have arrived before `now`.
     fn admit(&mut self, play: &Play<'_, T>, now: usize, end: usize, duration: f64, out: &[Vec<Spike<T>>]) {
         let grid = play.inlets.grid;
         let (start, end) = (grid.start(now), grid.start(end).min(duration));
+        let seam = grid.start(self.ring.seam);
         for ((inlet, source), sent) in play.inlets.all.iter().zip(play.sources).zip(&mut self.sent) {
             // A window's worth of slack, for rounding.
             let over = |t: f64| t + inlet.longest + grid.step < start;
@@ -224,7 +271,13 @@ impl<T: Real> Windows<T> {
                     for k in own.clone() {
                         sent.push(grid.ticks_from::<T>(train.times[k], now), train.units[k]);
                     }
-                    let fresh = Departures { ticks: &sent.ticks[own.clone()], units: &train.units[own] };
+                    self.growth.clear();
+                    if let Some(pace) = inlet.pace() {
+                        let growth = |&t: &f64| pace.growth((t - seam).max(0.0));
+                        self.growth.extend(train.times[own.clone()].iter().map(growth));
+                    }
+                    let (ticks, units) = (&sent.ticks[own.clone()], &train.units[own]);
+                    let fresh = Departures { ticks, units, growth: &self.growth };
                     if let Some(&last) = fresh.ticks.last() {
                         self.ring.reach(now, last, inlet);
                     }
@@ -244,6 +297,8 @@ impl<T: Real> Windows<T> {
 
     fn window(&mut self, play: &Play<'_, T>, window: Window, out: &mut [Vec<Spike<T>>]) -> Result<()> {
         let Self { columns, states, ring, exact, hold, holding, .. } = self;
+        let grid = play.inlets.grid;
+        columns.fade(play.inlets, grid.start(window.number + 1) - grid.start(ring.seam));
         evaluate(play.simd, columns, ring, window.number, states);
         exact.clear();
         holding.retain(|&lane| hold[lane as usize] > window.start);
@@ -304,7 +359,10 @@ impl<T: Real> Windows<T> {
             late.clear();
             let ticks = play.inlets.grid.ticks_from::<T>(time, window.number);
             ring.reach(window.number, ticks, inlet);
-            ring::spread(play.simd, ring, series, inlet, ticks, unit, window.number, falls, late);
+            let since = (time - play.inlets.grid.start(ring.seam)).max(0.0);
+            let growth = inlet.pace().map_or([T::ONE; 2], |pace| pace.growth(since));
+            let spike = Departure { ticks, unit, growth, now: window.number };
+            ring::spread(play.simd, ring, series, inlet, spike, falls, late);
             // From here on it is found when a lane's arrivals are looked up.
             self.sent[q].push(ticks, unit);
             let late = std::mem::take(&mut self.late);
@@ -359,8 +417,8 @@ fn suspicious<T: Real>(u: T, i: T, decay: T, span_over_tau: T, (up, down): (T, T
     let rise = span_over_tau * ((i.larger(T::ZERO) + up) - u).larger(T::ZERO);
     let may = u + rise + rounding > theta;
     let least = i.smaller(i + i * decay) - down;
-    let rises = least - rounding > theta;
-    may & !(rises & (end_u + rounding <= theta))
+    let lost = span_over_tau * (theta - least).larger(T::ZERO);
+    may & (end_u + lost + rounding > theta)
 }
 
 type Lane<T> = [T; BLOCK];
@@ -384,12 +442,18 @@ vectorised! {
             let (mem, syn) = (lanes(&c.whole.mem, first), lanes(&c.whole.syn, first));
             let kappa = lanes(&c.whole.kappa, first);
             let (span, theta) = (lanes(&c.span, first), lanes(&c.theta, first));
+            let growth = lanes(&c.growth, first);
+            let Fade { modes: [of_u, of_i], gamma } = c.fades[first / BLOCK];
             let own = first..first + BLOCK;
             let (end_u, end_i) = (&mut states.end_u[own.clone()], &mut states.end_i[own.clone()]);
             let (up, down) = (&mut states.up[own.clone()], &mut states.down[own.clone()]);
             let suspect = &mut states.suspect[own];
             for l in 0..BLOCK {
-                let [more_u, more_i, above, below] = sums[l];
+                let more_i = sums[l][1] * of_i;
+                let more_u = sums[l][0] * of_u - gamma * more_i;
+                let above = sums[l][3] * of_i;
+                let below = (above - more_i).larger(T::ZERO) * growth[l];
+                let above = above * growth[l];
                 end_u[l] = u[l] + (u[l] * mem[l] + i[l] * kappa[l]) + more_u;
                 end_i[l] = i[l] + i[l] * syn[l] + more_i;
                 (up[l], down[l]) = (above, below);

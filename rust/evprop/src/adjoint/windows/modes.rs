@@ -24,10 +24,6 @@ use crate::record::grid::Grid;
 use crate::record::inlets::{BLOCK, next_group};
 use crate::vectorised;
 
-/// The ring may have so many windows: two rings are told apart in [`PARTS`] of a window, and `e^{d/tau}` over two of them
-/// is a number in single precision.
-pub const MOST_WINDOWS: usize = 500;
-
 /// Parts of a window, in which arrivals are placed; the sum of an instant and a delay is too early by two at most.
 const PARTS: u32 = 64;
 
@@ -39,13 +35,6 @@ const TOGETHER: usize = 8;
 
 /// Numbers of a block: a pair a lane.
 const PAIRS: usize = 2 * BLOCK;
-
-/// Whether weights stay numbers when they have grown by as much as they ever do.
-pub fn fits<T: Real>(weights: &[T], pace: Pace, [mem, syn]: [f64; 2]) -> bool {
-    let largest = weights.iter().fold(T::ZERO, |most, w| most.larger(w.abs())).f64();
-    let grown = largest * (1.0 + pace.gamma.abs()) * mem.max(syn);
-    T::of(grown * grown.max(1.0)).is_finite()
-}
 
 /// P and Q of lambda at `span` ms after the instant that they refer to.
 #[inline(always)]
@@ -86,7 +75,7 @@ impl<T: Real> Rows<T> {
                 if times {
                     let mut own = [T::ZERO; PAIRS];
                     for (k, &w) in row.weight[first..].iter().take(BLOCK).enumerate() {
-                        [own[2 * k], own[2 * k + 1]] = pace.pair(w, T::of(of(k)));
+                        [own[2 * k], own[2 * k + 1]] = pace.pair(w, of(k));
                     }
                     pairs.push(own);
                 }
@@ -118,8 +107,7 @@ impl<T: Real> Rows<T> {
         prefetch(gathered, first + BLOCK / 2);
         if self.times() {
             let at = sender * self.wide + wide;
-            prefetch(self.pairs.as_flattened(), at * PAIRS);
-            prefetch(self.pairs.as_flattened(), at * PAIRS + BLOCK);
+            prefetch(&self.pairs, at);
         }
     }
 

@@ -1,5 +1,5 @@
 //! How a component is played: what all workers need of it.
-use super::modes::{self, Rows as ModeRows};
+use super::modes::Rows as ModeRows;
 use super::series::Target;
 use crate::adjoint::{Gradients, Request};
 use crate::math::{Lines, Real};
@@ -8,7 +8,7 @@ use crate::neuron::Constants;
 use crate::neuron::modes::Pace;
 use crate::projection::{Connectivity, DelayKind};
 use crate::record::grid::Grid;
-use crate::record::inlets::{BLOCK, Rows, longest};
+use crate::record::inlets::{BLOCK, RowBlock, Rows, longest};
 use crate::record::{Readout, Record};
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub enum Synapses<T: Real> {
     /// Delays in ticks, onto lambda's values.
     Sparse(Vec<T::Ticks>),
     /// With weights, onto lambda's values.
-    Dense(Rows<T>),
+    Dense(Rows<RowBlock<T>>),
     /// Onto lambda's modes.
     Modes(ModeRows<T>),
 }
@@ -75,19 +75,18 @@ impl<T: Real> Plan<T> {
         let grid = Grid::of(component.populations.iter().map(|&p| &constants[p]), duration, longest)?;
         let over = duration + grid.step;
         let windows = (longest.min(over) / grid.step) as usize + SLAB + 3;
-        let plain =
-            request.max_dw_norm.is_none() && windows <= modes::MOST_WINDOWS && only_lambda(component, record, request);
+        let plain = request.max_dw_norm.is_none() && only_lambda(component, record, request);
         let (mut base, mut lanes) = (vec![0; network.populations().len()], 0);
         let mut keeping: Vec<_> = (0..network.populations().len()).map(|_| None).collect();
         for &p in &component.populations {
             base[p] = lanes;
             lanes += constants[p].n.next_multiple_of(BLOCK);
-            let bounded = |pace: &Pace| {
-                let grows = pace.growth::<f64>(2.0 * windows as f64 * grid.step);
-                let fits = |&q: &usize| dense(q) && modes::fits(params.synapses(network, q).weight, *pace, grows);
-                network.incoming(p).iter().all(fits)
+            let fits = |pace: &Pace| {
+                let carries =
+                    |&q: &usize| dense(q) && grid.carries(*pace, params.synapses(network, q).weight, longest.min(over));
+                network.incoming(p).iter().all(carries)
             };
-            let pace = Pace::of(&constants[p]).filter(|_| plain).filter(bounded);
+            let pace = Pace::of(&constants[p]).filter(|_| plain).filter(fits);
             keeping[p] =
                 Some(pace.map_or_else(|| Keeping::Values(Target::new(&constants[p], grid.step)), Keeping::Modes));
         }

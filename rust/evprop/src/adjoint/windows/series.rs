@@ -165,7 +165,7 @@ pub struct Spikes<'a, T: Real> {
     /// From the ring's seam to each of them.
     pub since: &'a [T::Ticks],
     /// Their synapses.
-    pub rows: &'a Rows<T>,
+    pub rows: &'a Rows<RowBlock<T>>,
     /// How many targets there are.
     pub n_post: usize,
 }
@@ -290,7 +290,7 @@ vectorised! {
         for (start, blocks) in blocks.chunks(TOGETHER).enumerate() {
             let start = start * TOGETHER * BLOCK;
             for (b, block) in blocks.iter().enumerate() {
-                prefetch(&block.weight, 0);
+                prefetch(std::slice::from_ref(block), 0);
                 gathered.fetch(arrivals.row.start + start + b * BLOCK);
                 looks.place(b, arrivals.since, &block.delay, &view);
             }

@@ -4,7 +4,6 @@
 //! and weights of those alone that fall into the window in question.
 use super::{Play, Spike};
 use crate::math::{Real, Ticks};
-use crate::record::inlets::BLOCK;
 use crate::simulate::eventwise::Source;
 use crate::vectorised;
 
@@ -139,7 +138,7 @@ impl<T: Real> Lists<T> {
             hits.clear();
             find::<T>(play.simd, &list.at[sent.first - list.first..], start.coarse().wrapping_sub(1), hits);
             for &k in hits.iter() {
-                inlet.rows.fetch(sent.marks[sent.first + k as usize].unit as usize, target / BLOCK);
+                inlet.fetch(sent.marks[sent.first + k as usize].unit as usize, target);
             }
             for &k in hits.iter() {
                 let k = sent.first + k as usize;

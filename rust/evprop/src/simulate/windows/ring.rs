@@ -1,11 +1,17 @@
 //! What arrives in the windows ahead, summed up: a ring of windows that reaches as far ahead as delays do.
-use crate::math::{Real, Ticks, prefetch};
-use crate::neuron::series::{Series, propagators};
-use crate::record::inlets::{BLOCK, Inlet, next_group};
-use crate::vectorised;
+//!
+//! A cell holds what its arrivals add to `u` and `i` at the end of its window ([`values`]) or, where neurons are alike, to
+//! two modes with respect to the ring's seam ([`modes`]): there an arrival costs no more than to be added.
+mod modes;
+mod values;
 
-/// What the arrivals of one lane in one window add to `u` and `i` at its end, and the sums of the positive and of the
-/// negative weights.
+use crate::math::{Real, Simd, Ticks};
+use crate::neuron::series::Series;
+use crate::record::inlets::{BLOCK, Inlet, InletRows};
+pub use values::Falls;
+
+/// What the arrivals of one lane in one window add: to `u`, or to the mode of V alone; to `i`, or to the mode of the
+/// current; a number that counts for nothing; and what the positive weights alone add to the second.
 pub type Cell<T> = [T; 4];
 
 /// Cells by (block of lanes, window of the ring, lane): what one block takes in lies together.
@@ -13,9 +19,9 @@ pub type Cell<T> = [T; 4];
 pub struct Ring<T: Real> {
     cells: Vec<Cell<T>>,
     /// Windows it holds.
-    windows: usize,
+    pub windows: usize,
     /// Number of the window at the ring's seam.
-    seam: usize,
+    pub seam: usize,
     /// No window from here on has an arrival.
     pub filled: usize,
 }
@@ -28,9 +34,19 @@ impl<T: Real> Ring<T> {
         (self.windows, self.seam, self.filled) = (windows, 0, 0);
     }
 
-    /// Windows before `now` are over: the ring may turn.
-    pub fn advance(&mut self, now: usize) {
-        self.seam = now - now % self.windows;
+    /// Windows before `now` are over: the ring may turn. Whether it did.
+    pub fn advance(&mut self, now: usize) -> bool {
+        let seam = now - now % self.windows;
+        let turned = seam != self.seam;
+        self.seam = seam;
+        turned
+    }
+
+    /// Makes the cells of a block of lanes refer to a seam one ring later: factors of both modes.
+    pub fn fade(&mut self, first_lane: usize, [mem, syn]: [T; 2]) {
+        for [a, b, _, above] in self.column(first_lane) {
+            (*a, *b, *above) = (*a * mem, *b * syn, *above * syn);
+        }
     }
 
     /// The cells of a block of lanes in window `number`.
@@ -48,8 +64,8 @@ impl<T: Real> Ring<T> {
     }
 
     #[inline(always)]
-    fn cell(&mut self, lane: usize, slot: u32) -> &mut Cell<T> {
-        &mut self.column(lane / BLOCK * BLOCK)[slot as usize * BLOCK + lane % BLOCK]
+    fn cell(&mut self, lane: usize, at: u32) -> &mut Cell<T> {
+        &mut self.column(lane / BLOCK * BLOCK)[at as usize + lane % BLOCK]
     }
 
     /// A spike at `t` in window `now` or later will arrive.
@@ -60,96 +76,24 @@ impl<T: Real> Ring<T> {
 
     /// The seam's instant, and the ring's size.
     #[inline(always)]
-    fn turn(&self) -> (T::Ticks, T::Ticks) {
-        (T::Ticks::window(self.seam), T::Ticks::window(self.windows).whole())
+    fn turn(&self) -> Turn<T> {
+        Turn { seam: T::Ticks::window(self.seam), windows: T::Ticks::window(self.windows).whole() }
     }
 }
 
-/// Blocks that are worked on at a time, one step for all of them after the other: a block alone would wait for each of
-/// its own results.
-const TOGETHER: usize = 8;
-
-/// Where the arrivals of some blocks fall, and what they add: scratch.
-///
-/// Aligned, because a vector that is stored across two cache lines is slow to be read again.
-#[derive(Debug, Clone)]
-#[repr(align(64))]
-pub struct Falls<T: Real> {
-    /// Window of the ring.
-    slot: [[u32; BLOCK]; TOGETHER],
-    /// Time left in it.
-    left: [[T; BLOCK]; TOGETHER],
-    weight: [[T; BLOCK]; TOGETHER],
-    /// What they add, quantity by quantity, and cell by cell.
-    parts: [[[T; BLOCK]; 4]; TOGETHER],
-    cells: [[Cell<T>; BLOCK]; TOGETHER],
+/// Where the ring stands.
+#[derive(Debug, Clone, Copy)]
+struct Turn<T: Real> {
+    seam: T::Ticks,
+    windows: T::Ticks,
 }
 
-impl<T: Real> Default for Falls<T> {
-    fn default() -> Self {
-        let zero = [[T::ZERO; BLOCK]; TOGETHER];
-        let slot = [[0; BLOCK]; TOGETHER];
-        let (parts, cells) = ([[[T::ZERO; BLOCK]; 4]; TOGETHER], [[[T::ZERO; 4]; BLOCK]; TOGETHER]);
-        Self { slot, left: zero, weight: zero, parts, cells }
-    }
-}
-
-impl<T: Real> Falls<T> {
-    /// Places block `b`. Returns whether any arrives within `early` windows of the seam. `turn`: from the seam on, and the
-    /// ring's size.
+impl<T: Real> Turn<T> {
+    /// The first cell of the window that lies `ahead` windows after the seam.
     #[inline(always)]
-    fn place(
-        &mut self,
-        b: usize,
-        (since, windows): (T::Ticks, T::Ticks),
-        delay: &[T::Ticks; BLOCK],
-        early: T::Ticks,
-    ) -> bool {
-        let (slot, left) = (&mut self.slot[b], &mut self.left[b]);
-        let scale = T::of(1.0 / (1u64 << T::Ticks::FRACTION) as f64);
-        let mut any = false;
-        for k in 0..BLOCK {
-            let s = since.plus(delay[k]);
-            let ahead = s.whole();
-            any |= ahead < early;
-            // Where `ahead` does not reach round the ring, the difference is a huge number.
-            slot[k] = ahead.min(ahead.minus(windows)).u32();
-            left[k] = T::of_ticks(s.left()) * scale;
-        }
-        any
-    }
-
-    /// What the arrivals of block `b` add.
-    #[inline(always)]
-    fn weigh(&mut self, b: usize, terms: &[[T; BLOCK]], w: &[T; BLOCK]) {
-        let (kappa, decay) = propagators(terms, &self.left[b]);
-        let [u, i, up, down] = &mut self.parts[b];
-        for k in 0..BLOCK {
-            u[k] = w[k] * kappa[k];
-            i[k] = w[k] + w[k] * decay[k];
-            up[k] = w[k].larger(T::ZERO);
-            down[k] = (-w[k]).larger(T::ZERO);
-        }
-    }
-
-    /// Turns the first `blocks` round, quantities to cells. A step of its own: together with the one before it, the
-    /// compiler makes single numbers of it.
-    #[inline(always)]
-    fn turn(&mut self, blocks: usize) {
-        for b in 0..blocks {
-            let (parts, cells) = (&self.parts[b], &mut self.cells[b]);
-            for k in 0..BLOCK {
-                cells[k] = [parts[0][k], parts[1][k], parts[2][k], parts[3][k]];
-            }
-        }
-    }
-
-    /// Adds block `b` to the cells of its lanes.
-    #[inline(always)]
-    fn add(&self, b: usize, column: &mut [Cell<T>]) {
-        for k in 0..BLOCK {
-            add(&mut column[self.slot[b][k] as usize * BLOCK + k], &self.cells[b][k]);
-        }
+    fn at(self, ahead: T::Ticks) -> u32 {
+        // Where `ahead` does not reach round the ring, the difference is a huge number.
+        ahead.min(ahead.minus(self.windows)).u32() * BLOCK as u32
     }
 }
 
@@ -160,156 +104,78 @@ fn add<T: Real>(into: &mut Cell<T>, cell: &Cell<T>) {
     *into = [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]];
 }
 
-/// Spikes that set out, with their instants in ticks.
+/// Spikes that set out.
 #[derive(Debug, Clone, Copy)]
-pub struct Departures<'a, K> {
-    /// Instants.
-    pub ticks: &'a [K],
+pub struct Departures<'a, T: Real> {
+    /// Instants, in ticks.
+    pub ticks: &'a [T::Ticks],
     /// Senders.
     pub units: &'a [u32],
+    /// From the ring's seam on, in both modes: `e^{t/tau}`. Empty where nobody asks.
+    pub growth: &'a [[T; 2]],
 }
 
-vectorised! {
-    /// Gives the windows ahead all that some spikes bring through the synapses of one inlet.
-    pub fn admit<T>(
-        ring: &mut Ring<T>,
-        series: &Series<T>,
-        inlet: &Inlet<'_, T>,
-        spikes: Departures<'_, T::Ticks>,
-        falls: &mut Falls<T>,
-    ) {
-        let (seam, windows) = ring.turn();
-        let nothing = T::Ticks::default();
-        if !inlet.synapses.connectivity.is_dense() {
-            for (&t, &unit) in spikes.ticks.iter().zip(spikes.units) {
-                sparse_row(ring, series, inlet, t, unit, nothing, falls, &mut Vec::new());
-            }
-            return;
-        }
-        for wide in 0..inlet.synapses.n_post.div_ceil(BLOCK) {
-            let lane = inlet.base + wide * BLOCK;
-            let terms = series.block(lane);
-            let column = ring.column(lane);
-            for (at, ticks) in spikes.ticks.chunks(TOGETHER).enumerate() {
-                let units = &spikes.units[at * TOGETHER..];
-                let (next, beside) = next_group(spikes.units, (at + 1) * TOGETHER, wide, TOGETHER);
-                for &unit in next {
-                    inlet.rows.fetch(unit as usize, beside);
-                }
-                for (b, (t, &unit)) in ticks.iter().zip(units).enumerate() {
-                    let block = &inlet.rows.of(unit as usize)[wide];
-                    falls.place(b, (t.minus(seam), windows), &block.delay, nothing);
-                }
-                for (b, &unit) in units.iter().take(ticks.len()).enumerate() {
-                    let block = &inlet.rows.of(unit as usize)[wide];
-                    falls.weigh(b, terms, &block.weight);
-                }
-                falls.turn(ticks.len());
-                for b in 0..ticks.len() {
-                    falls.add(b, column);
-                }
-            }
-        }
-    }
+/// One of them, in window `now`.
+#[derive(Debug, Clone, Copy)]
+pub struct Departure<T: Real> {
+    /// Instant, in ticks.
+    pub ticks: T::Ticks,
+    /// Sender.
+    pub unit: u32,
+    /// See [`Departures`].
+    pub growth: [T; 2],
+    /// The window.
+    pub now: usize,
 }
 
-vectorised! {
-    /// The same for one spike within window `now`: `late` receives the synapses of those that arrive in that very window.
-    pub fn spread<T>(
-        ring: &mut Ring<T>,
-        series: &Series<T>,
-        inlet: &Inlet<'_, T>,
-        t: T::Ticks,
-        unit: u32,
-        now: usize,
-        falls: &mut Falls<T>,
-        late: &mut Vec<u32>,
-    ) {
-        let (seam, windows) = ring.turn();
-        let early = T::Ticks::window(now + 1).minus(seam).whole();
-        if !inlet.synapses.connectivity.is_dense() {
-            sparse_row(ring, series, inlet, t, unit, early, falls, late);
-            return;
-        }
-        inlet.rows.fetch_all(unit as usize);
-        let n = inlet.synapses.n_post;
-        for (start, blocks) in inlet.rows.of(unit as usize).chunks(TOGETHER).enumerate() {
-            let first = start * TOGETHER * BLOCK;
-            for (b, block) in blocks.iter().enumerate() {
-                falls.weight[b] = block.weight;
-                if falls.place(b, (t.minus(seam), windows), &block.delay, early) {
-                    let own = BLOCK.min(n - (first + b * BLOCK));
-                    hold_back(&block.delay, t.minus(seam), first + b * BLOCK, own, early, &mut falls.weight[b], late);
-                }
-                let column = ring.column(inlet.base + first + b * BLOCK);
-                for k in 0..BLOCK {
-                    prefetch(column, falls.slot[b][k] as usize * BLOCK + k);
-                }
-            }
-            for b in 0..blocks.len() {
-                let terms = series.block(inlet.base + first + b * BLOCK);
-                let weight = falls.weight[b];
-                falls.weigh(b, terms, &weight);
-            }
-            falls.turn(blocks.len());
-            for b in 0..blocks.len() {
-                falls.add(b, ring.column(inlet.base + first + b * BLOCK));
-            }
-        }
-    }
-}
-
-/// Those that arrive within `early` windows of the seam are left to the caller and weigh nothing here.
-#[inline(always)]
-fn hold_back<T: Real>(
-    delay: &[T::Ticks; BLOCK],
-    since: T::Ticks,
-    first: usize,
-    n: usize,
-    early: T::Ticks,
-    weight: &mut [T; BLOCK],
-    late: &mut Vec<u32>,
-) {
-    for k in 0..n {
-        if since.plus(delay[k]).whole() < early {
-            late.push((first + k) as u32);
-            weight[k] = T::ZERO;
-        }
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn sparse_row<T: Real>(
+/// Gives the windows ahead all that some spikes bring through the synapses of one inlet.
+pub fn admit<T: Real>(
+    simd: Simd,
     ring: &mut Ring<T>,
     series: &Series<T>,
     inlet: &Inlet<'_, T>,
-    t: T::Ticks,
-    unit: u32,
-    early: T::Ticks,
+    spikes: Departures<'_, T>,
+    falls: &mut Falls<T>,
+) {
+    let nothing = T::Ticks::default();
+    match &inlet.rows {
+        InletRows::Dense(rows) => values::admit(simd, ring, series, inlet, rows, spikes, falls),
+        InletRows::DenseModes(_, rows) => modes::admit(simd, ring, inlet, rows, spikes, falls),
+        InletRows::Sparse(delay) => {
+            for (&t, &unit) in spikes.ticks.iter().zip(spikes.units) {
+                values::sparse_row(simd, ring, series, inlet, delay, t, unit, nothing, falls, &mut Vec::new());
+            }
+        }
+        InletRows::SparseModes(_, delay, pairs) => {
+            for ((&t, &unit), &growth) in spikes.ticks.iter().zip(spikes.units).zip(spikes.growth) {
+                modes::sparse_row(ring, inlet, (delay, pairs), t, unit, growth, nothing, &mut Vec::new());
+            }
+        }
+    }
+}
+
+/// The same for one spike within a window under way: `late` receives the synapses of those that arrive in that very window.
+pub fn spread<T: Real>(
+    simd: Simd,
+    ring: &mut Ring<T>,
+    series: &Series<T>,
+    inlet: &Inlet<'_, T>,
+    spike: Departure<T>,
     falls: &mut Falls<T>,
     late: &mut Vec<u32>,
 ) {
-    let (seam, windows) = ring.turn();
-    let since = t.minus(seam);
-    let (row, delays) = (inlet.synapses.row(unit as usize), inlet.ticks(unit as usize));
-    for first in (0..row.weight.len()).step_by(BLOCK) {
-        let own = BLOCK.min(row.weight.len() - first);
-        let (mut delay, mut lane) = ([T::Ticks::default(); BLOCK], [inlet.base; BLOCK]);
-        falls.weight[0] = [T::ZERO; BLOCK];
-        for k in 0..own {
-            falls.weight[0][k] = row.weight[first + k];
-            delay[k] = row.along(delays, first + k);
-            lane[k] = inlet.base + row.target(first + k);
+    let Departure { ticks, unit, growth, now } = spike;
+    let early = T::Ticks::window(now + 1).minus(T::Ticks::window(ring.seam)).whole();
+    match &inlet.rows {
+        InletRows::Dense(rows) => values::spread(simd, ring, series, inlet, rows, ticks, unit, early, falls, late),
+        InletRows::DenseModes(_, rows) => {
+            modes::spread(simd, ring, inlet, rows, ticks, unit, growth, early, falls, late);
         }
-        if falls.place(0, (since, windows), &delay, early) {
-            hold_back(&delay, since, first, own, early, &mut falls.weight[0], late);
+        InletRows::Sparse(delay) => {
+            values::sparse_row(simd, ring, series, inlet, delay, ticks, unit, early, falls, late);
         }
-        let weight = falls.weight[0];
-        falls.weigh(0, &series.of(&lane), &weight);
-        falls.turn(1);
-        for (k, &lane) in lane.iter().enumerate().take(own) {
-            add(ring.cell(lane, falls.slot[0][k]), &falls.cells[0][k]);
+        InletRows::SparseModes(_, delay, pairs) => {
+            modes::sparse_row(ring, inlet, (delay, pairs), ticks, unit, growth, early, late);
         }
     }
 }

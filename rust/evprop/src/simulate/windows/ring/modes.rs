@@ -1,0 +1,145 @@
+//! Arrivals as what they add to both modes of a state. With respect to the seam `r` of the ring, one at `t + d` adds
+//!
+//! ```text
+//! (w gamma e^{d/tau_mem}) e^{(t - r)/tau_mem}          (w e^{d/tau_syn}) e^{(t - r)/tau_syn}
+//! ```
+//!
+//! of which the first factor is the synapse's and known before, and the second the spike's.
+use super::values::TOGETHER;
+use super::{BLOCK, Cell, Departures, Falls, Ring, Turn, add};
+use crate::math::{Real, Ticks, prefetch};
+use crate::record::inlets::{Inlet, PairBlock, Rows, next_group};
+use crate::vectorised;
+
+impl<T: Real> Turn<T> {
+    /// Places a block. Returns whether any arrives within `early` windows of the seam.
+    #[inline(always)]
+    fn place(self, since: T::Ticks, delay: &[T::Ticks; BLOCK], early: T::Ticks, at: &mut [u32; BLOCK]) -> bool {
+        let mut any = false;
+        for k in 0..BLOCK {
+            let ahead = since.plus(delay[k]).whole();
+            any |= ahead < early;
+            at[k] = self.at(ahead);
+        }
+        any
+    }
+}
+
+/// What a synapse adds.
+#[inline(always)]
+fn cell<T: Real>([mem, syn]: [T; 2], growth: [T; 2]) -> Cell<T> {
+    // As one vector: the third number is there because two and two are alike.
+    let (pair, by) = ([mem, syn, mem, syn], [growth[0], growth[1], growth[0], growth[1]]);
+    let least = [-T::INFINITY, -T::INFINITY, T::ZERO, T::ZERO];
+    let mut cell = [T::ZERO; 4];
+    for l in 0..4 {
+        cell[l] = (pair[l] * by[l]).larger(least[l]);
+    }
+    cell
+}
+
+vectorised! {
+    /// Dense rows of some spikes.
+    pub fn admit<T>(
+        ring: &mut Ring<T>,
+        inlet: &Inlet<'_, T>,
+        rows: &Rows<PairBlock<T>>,
+        spikes: Departures<'_, T>,
+        falls: &mut Falls<T>,
+    ) {
+        let (turn, nothing) = (ring.turn(), T::Ticks::default());
+        for wide in 0..inlet.synapses.n_post.div_ceil(BLOCK) {
+            let column = ring.column(inlet.base + wide * BLOCK);
+            for first in (0..spikes.units.len()).step_by(TOGETHER) {
+                let units = &spikes.units[first..];
+                let units = &units[..TOGETHER.min(units.len())];
+                let (next, beside) = next_group(spikes.units, first + TOGETHER, wide, TOGETHER);
+                for &unit in next {
+                    rows.fetch(unit as usize, beside);
+                }
+                for (b, &unit) in units.iter().enumerate() {
+                    let since = spikes.ticks[first + b].minus(turn.seam);
+                    turn.place(since, &rows.of(unit as usize)[wide].delay, nothing, &mut falls.at[b]);
+                }
+                for (b, &unit) in units.iter().enumerate() {
+                    let (pairs, growth) = (&rows.of(unit as usize)[wide].pairs, spikes.growth[first + b]);
+                    for k in 0..BLOCK {
+                        add(&mut column[falls.at[b][k] as usize + k], &cell(pairs[k], growth));
+                    }
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// A dense row. Arrivals within `early` windows of the seam are left to the caller.
+    pub fn spread<T>(
+        ring: &mut Ring<T>,
+        inlet: &Inlet<'_, T>,
+        rows: &Rows<PairBlock<T>>,
+        t: T::Ticks,
+        unit: u32,
+        growth: [T; 2],
+        early: T::Ticks,
+        falls: &mut Falls<T>,
+        late: &mut Vec<u32>,
+    ) {
+        let turn = ring.turn();
+        let since = t.minus(turn.seam);
+        rows.fetch_all(unit as usize);
+        let n = inlet.synapses.n_post;
+        for (start, blocks) in rows.of(unit as usize).chunks(TOGETHER).enumerate() {
+            let first = start * TOGETHER * BLOCK;
+            let mut some = [false; TOGETHER];
+            for (b, block) in blocks.iter().enumerate() {
+                some[b] = turn.place(since, &block.delay, early, &mut falls.at[b]);
+                let column = ring.column(inlet.base + first + b * BLOCK);
+                for k in 0..BLOCK {
+                    prefetch(column, falls.at[b][k] as usize + k);
+                }
+            }
+            for (b, block) in blocks.iter().enumerate() {
+                let first = first + b * BLOCK;
+                let mut pairs = block.pairs;
+                if some[b] {
+                    for k in 0..BLOCK.min(n - first) {
+                        if since.plus(block.delay[k]).whole() < early {
+                            late.push((first + k) as u32);
+                            pairs[k] = [T::ZERO; 2];
+                        }
+                    }
+                }
+                let column = ring.column(inlet.base + first);
+                for k in 0..BLOCK {
+                    add(&mut column[falls.at[b][k] as usize + k], &cell(pairs[k], growth));
+                }
+            }
+        }
+    }
+}
+
+/// A sparse row.
+#[allow(clippy::too_many_arguments)]
+pub fn sparse_row<T: Real>(
+    ring: &mut Ring<T>,
+    inlet: &Inlet<'_, T>,
+    (delays, pairs): (&[T::Ticks], &[[T; 2]]),
+    t: T::Ticks,
+    unit: u32,
+    growth: [T; 2],
+    early: T::Ticks,
+    late: &mut Vec<u32>,
+) {
+    let turn = ring.turn();
+    let since = t.minus(turn.seam);
+    let (row, delays) = (inlet.synapses.row(unit as usize), inlet.synapses.delays_of(delays, unit as usize));
+    for (k, &pair) in pairs[row.start..][..row.weight.len()].iter().enumerate() {
+        let ahead = since.plus(row.along(delays, k)).whole();
+        if ahead < early {
+            late.push(k as u32);
+        } else {
+            add(ring.cell(inlet.base + row.target(k), turn.at(ahead)), &cell(pair, growth));
+        }
+    }
+}
