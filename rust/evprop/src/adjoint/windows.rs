@@ -32,7 +32,7 @@ use crate::record::inlets::{RowBlock, Rows};
 use crate::spikes::Train;
 use crate::vectorised;
 pub use plan::Plan;
-use plan::{Keeping, SLAB, Synapses};
+use plan::{Keeping, Synapses};
 use series::{Arrivals, Gathered, RowTicks, Spikes, spread_blocks, spread_row};
 use std::ops::Range;
 use table::Near;
@@ -101,8 +101,9 @@ impl<'a, T: Real> Sweep<'a, T> {
             while table.now > plan.grid.window(time) {
                 self.close_window(&mut table, plan, component);
                 let from = table.now + 1;
-                if from.is_multiple_of(SLAB) {
+                if from.is_multiple_of(plan.slab) {
                     self.arrivals_from(from, &mut table, plan, &mut outside, trains, out);
+                    table.turn(plan);
                 }
             }
             if time == f64::NEG_INFINITY {
@@ -181,7 +182,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 };
             }
         }
-        table.step_back(plan);
+        table.step_back();
     }
 
     /// All that spikes from outside feel that set out in window `from` or later: every node after them is known.

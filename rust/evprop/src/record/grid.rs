@@ -12,13 +12,10 @@ const PER_TAU: f64 = 16.0;
 const REACH: f64 = 980.0;
 
 /// The same where states are kept in modes: parts of windows are told apart in 16 bits.
-const REACH_IN_MODES: f64 = 480.0;
+const REACH_IN_MODES: f64 = 370.0;
 
-/// Modes refer to an instant that lies so many rings back at most, of which each is as long as delays reach and some.
-const RINGS: f64 = 2.0;
-
-/// Windows that a ring holds beyond those that delays reach, at most.
-const SPARE: f64 = 20.0;
+/// Modes refer to an instant that lies so many windows back at most, and twice as many as delays reach.
+const BACK: f64 = 300.0;
 
 /// Their length.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,7 +48,7 @@ impl Grid {
     /// whether it stays a number, times any other of them.
     pub fn carries<T: Real>(self, pace: Pace, weights: &[T], reach: f64) -> bool {
         let largest = weights.iter().fold(T::ZERO, |most, w| most.larger(w.abs())).f64();
-        let [mem, syn] = pace.growth::<f64>(RINGS * (reach + SPARE * self.step));
+        let [mem, syn] = pace.growth::<f64>(2.0 * reach + BACK * self.step);
         let grown = largest * (1.0 + pace.gamma.abs()) * mem.max(syn);
         reach <= REACH_IN_MODES * self.step && T::of(grown * grown.max(1.0)).is_finite()
     }

@@ -195,6 +195,7 @@ impl<T: Real> Default for Looks<T> {
 }
 
 impl<T: Real> Looks<T> {
+    /// `spikes`: of how many sums are asked for.
     fn reset(&mut self, spikes: usize) {
         self.near.clear();
         self.sums.clear();
@@ -310,7 +311,7 @@ vectorised! {
         looks: &mut Looks<T>,
     ) {
         let (n_post, windows) = (rows.n_post, view.windows as u16);
-        looks.reset(spikes.units.len());
+        looks.reset(if rows.times() { spikes.units.len() } else { 0 });
         for (wide, first) in (0..n_post).step_by(BLOCK).enumerate() {
             let n = BLOCK.min(n_post - first);
             let items = view.block(first);
@@ -349,7 +350,7 @@ vectorised! {
         let Spike { unit, since, growth } = spike;
         let (n_post, windows, since) = (rows.n_post, view.windows as u16, since.coarse());
         let row = unit as usize * rows.wide;
-        looks.reset(1);
+        looks.reset(usize::from(rows.times()));
         for wide in (0..rows.wide).step_by(TOGETHER) {
             let blocks = TOGETHER.min(rows.wide - wide);
             for b in 0..blocks {

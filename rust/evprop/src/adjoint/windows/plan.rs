@@ -12,15 +12,16 @@ use crate::record::inlets::{BLOCK, RowBlock, Rows, longest};
 use crate::record::{Readout, Record};
 use std::ops::Range;
 
-/// Windows for which the spikes from outside are taken at a time.
-pub const SLAB: usize = 16;
+/// Windows for which the spikes from outside are taken at a time, at most: so many that what a sender's synapses gather is
+/// asked for again before the cache has forgotten it.
+const SLAB: usize = 256;
 
 /// How lambda of a population is kept.
 #[derive(Debug, Clone)]
 pub enum Keeping<T> {
     /// Its values at the ends of windows.
     Values(Target<T>),
-    /// Its two modes, with respect to the ring's seam.
+    /// Its two modes, with respect to the start of the slab under way.
     Modes(Pace),
 }
 
@@ -41,6 +42,8 @@ pub struct Plan<T: Real> {
     pub(super) grid: Grid,
     /// Windows of the ring.
     pub(super) windows: usize,
+    /// Windows for which the spikes from outside are taken at a time.
+    pub(super) slab: usize,
     /// First lane of each population of the component, and number of lanes.
     pub(super) base: Vec<usize>,
     pub(super) lanes: usize,
@@ -74,7 +77,8 @@ impl<T: Real> Plan<T> {
         let longest = incoming.iter().map(|&q| longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
         let grid = Grid::of(component.populations.iter().map(|&p| &constants[p]), duration, longest)?;
         let over = duration + grid.step;
-        let windows = (longest.min(over) / grid.step) as usize + SLAB + 3;
+        let slab = SLAB.min(grid.window(duration) + 1);
+        let windows = (longest.min(over) / grid.step) as usize + slab + 3;
         let plain = request.max_dw_norm.is_none() && only_lambda(component, record, request);
         let (mut base, mut lanes) = (vec![0; network.populations().len()], 0);
         let mut keeping: Vec<_> = (0..network.populations().len()).map(|_| None).collect();
@@ -107,7 +111,7 @@ impl<T: Real> Plan<T> {
             });
         }
         let sizes = network.populations().iter().map(|population| population.size).collect();
-        Some(Self { grid, windows, base, lanes, sizes, keeping, synapses })
+        Some(Self { grid, windows, slab, base, lanes, sizes, keeping, synapses })
     }
 
     /// The lanes of a population, with padding.

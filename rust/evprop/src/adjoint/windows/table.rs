@@ -43,6 +43,8 @@ pub struct Table<T: Real> {
     windows: usize,
     /// The window under way.
     pub now: usize,
+    /// Modes refer to the start of this window.
+    origin: usize,
     /// See [`View`].
     items: Vec<[T; 2]>,
     /// The same for the window under way.
@@ -67,6 +69,7 @@ impl<T: Real> Table<T> {
     /// Nothing is felt yet, at the trial's end.
     pub fn reset(&mut self, plan: &Plan<T>, duration: f64) {
         (self.lanes, self.windows, self.now) = (plan.lanes, plan.windows, plan.grid.window(duration));
+        self.origin = self.now - self.now % plan.slab;
         self.items.clear();
         self.items.resize(self.windows * self.lanes, [T::ZERO; 2]);
         for column in [&mut self.v, &mut self.i] {
@@ -103,19 +106,15 @@ impl<T: Real> Table<T> {
         (View { items: &self.items, first_lane: plan.base[p], windows: self.windows }, &mut self.modes)
     }
 
-    /// From the ring's seam to an instant that does not lie before it, ms.
+    /// From the instant that modes refer to to one that does not lie before it, ms.
     pub fn span(&self, plan: &Plan<T>, t: f64) -> f64 {
-        (t - plan.grid.start(self.seam())).max(0.0)
+        (t - plan.grid.start(self.origin)).max(0.0)
     }
 
     /// Moves on to the window before; lambda at its end is known.
-    pub fn step_back(&mut self, plan: &Plan<T>) {
+    pub fn step_back(&mut self) {
         self.marked.clear();
-        let seam = self.seam();
         self.now -= 1;
-        if self.felt && self.seam() != seam {
-            self.turn(plan);
-        }
         self.fill();
         std::mem::swap(&mut self.marked, &mut self.early);
         for k in 0..self.marked.len() {
@@ -124,11 +123,14 @@ impl<T: Real> Table<T> {
         }
     }
 
-    /// The seam lies a whole ring earlier now: modes refer to it.
-    fn turn(&mut self, plan: &Plan<T>) {
-        for (p, keeping) in plan.keeping.iter().enumerate() {
+    /// Modes refer to an instant one slab earlier from now on.
+    pub fn turn(&mut self, plan: &Plan<T>) {
+        let earlier = self.origin.saturating_sub(plan.slab);
+        let span = (self.origin - earlier) as f64 * plan.grid.step;
+        self.origin = earlier;
+        for (p, keeping) in plan.keeping.iter().enumerate().filter(|_| self.felt) {
             let Some(Keeping::Modes(pace)) = keeping else { continue };
-            let [a, b] = pace.decay::<T>(self.windows as f64 * plan.grid.step);
+            let [a, b] = pace.decay::<T>(span);
             let lanes = plan.lanes_of(p);
             for [x, y] in &mut self.items[lanes.start * self.windows..lanes.end * self.windows] {
                 (*x, *y) = (*x * a, *y * b);
