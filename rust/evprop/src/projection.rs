@@ -1,5 +1,5 @@
 //! A projection: who reaches whom, with which weight, how much later.
-use crate::math::Real;
+use crate::math::{Real, prefetch};
 
 /// Who is connected to whom.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,6 +128,16 @@ impl<'a, T: Real> Synapses<'a, T> {
             DelayKind::Axonal => RowDelay::Shared(delays[j]),
             DelayKind::Dendritic => RowDelay::ByTarget(delays),
             DelayKind::Synaptic => RowDelay::BySynapse(&delays[self.range(j)]),
+        }
+    }
+
+    /// Asks for weight and delay of synapse `k` of sender `j` ahead of use.
+    #[inline(always)]
+    pub fn fetch(&self, j: usize, k: usize) {
+        let at = self.range(j).start + k;
+        prefetch(self.weight, at);
+        if self.delay_kind == DelayKind::Synaptic {
+            prefetch(self.delay, at);
         }
     }
 

@@ -129,7 +129,7 @@ pub fn backward<T: Real>(
     check(network, inputs, record, request)?;
     let constants = params.all_constants(network);
     let n_inputs = if request.input_times { inputs.len() } else { 0 };
-    let windows = |c| windows::Plan::new(network, params, &constants, c, record, request);
+    let windows = |c| windows::Plan::new(simd, network, params, &constants, c, record, request);
     let windows: Vec<_> = network.components().iter().map(windows).collect();
     let shared =
         Shared { windows: &windows, network, params, constants: &constants, inputs, record, request, simd, cancel };
@@ -154,7 +154,7 @@ pub fn backward<T: Real>(
     )?;
     let Part { mut gradients, mut input_times } = total;
     for plan in windows.iter().flatten() {
-        plan.settle(network, params, request.wrt, &mut gradients);
+        plan.settle(simd, network, params, request.wrt, &mut gradients);
     }
     gradients.finish(network, request.scale);
     for t in input_times.iter_mut().flatten() {

@@ -3,7 +3,7 @@
 //! A node is an instant at which lambda is known: a neuron's own spike, the release of its voltage, a readout that looks
 //! at the voltage there, the end of the trial. Between nodes lambda is one exponential pair (plus sources), so an
 //! arrival at `s` looks up the first node strictly after `s` and decays from there; arrivals never change lambda.
-use crate::math::Real;
+use crate::math::{Real, prefetch};
 use crate::neuron::Constants;
 use crate::neuron::constants::LANES;
 
@@ -93,6 +93,12 @@ impl<T: Real> Nodes<T> {
         debug_assert!(head >= self.offsets[i]);
         self.nodes[head] = node;
         self.select(i, head);
+    }
+
+    /// Asks for what the lane of neuron `i` shows ahead of use.
+    #[inline(always)]
+    pub fn fetch(&self, i: usize) {
+        prefetch(&self.nodes, self.at[i]);
     }
 
     fn select(&mut self, i: usize, at: usize) {

@@ -38,6 +38,9 @@ use std::ops::Range;
 use table::Near;
 pub use table::Table;
 
+/// So many arrivals ahead of their turn the synapses of those with a node near are asked for.
+const AHEAD: usize = 8;
+
 /// Spikes on their way through a projection.
 #[derive(Debug, Clone, Copy)]
 struct Leaving<'a> {
@@ -363,8 +366,13 @@ impl<'a, T: Real> Sweep<'a, T> {
         let Shared { network, params, constants, record, .. } = self.shared;
         let p = network.projections()[q].post;
         let synapses = params.synapses(network, q);
-        for &Near { spike, synapse: k } in near {
-            let row = synapses.row(senders.units[first + spike] as usize);
+        let sender = |near: &Near| senders.units[first + near.spike] as usize;
+        for (n, near_now @ &Near { spike, synapse: k }) in near.iter().enumerate() {
+            if let Some(later) = near.get(n + AHEAD) {
+                synapses.fetch(sender(later), later.synapse);
+                self.nodes[p].fetch(later.synapse);
+            }
+            let row = synapses.row(sender(near_now));
             let d = row.delay_of(k);
             let s = senders.times[first + spike] + d;
             if s >= record.duration {

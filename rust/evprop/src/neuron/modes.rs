@@ -53,14 +53,19 @@ impl Pace {
     pub fn decay<T: Real>(self, d: f64) -> [T; 2] {
         self.rates.map(|rate| T::of(Real::exp_neg(-d * rate)))
     }
+}
 
-    /// What a weight adds to both modes of a state after delay `d`, with respect to when its spike set out:
+vectorised! {
+    /// What weights add to both modes of a state after delays `d`, ms, with respect to when their spike set out:
     /// `w gamma e^{d/tau_mem}` and `w e^{d/tau_syn}`.
-    #[inline(always)]
-    pub fn pair<T: Real>(self, w: T, d: f64) -> [T; 2] {
-        let w = w.f64();
-        let [mem, syn] = self.rates.map(|rate| 1.0 / Real::exp_neg(-d * rate));
-        [T::of(w * self.gamma * mem), T::of(w * syn)]
+    pub fn pairs<T>(pace: Pace, w: &[T], d: &[f64], out: &mut [[T; 2]]) {
+        let n = w.len();
+        let (d, out) = (&d[..n], &mut out[..n]);
+        let ([mem, syn], gamma) = (pace.rates, pace.gamma);
+        for k in 0..n {
+            let w = w[k].f64();
+            out[k] = [T::of(w * gamma / Real::exp_neg(-d[k] * mem)), T::of(w / Real::exp_neg(-d[k] * syn))];
+        }
     }
 }
 

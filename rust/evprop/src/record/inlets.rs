@@ -1,11 +1,11 @@
 //! All synapses into a component that is played in windows: by sender, to give a spike to all of its targets, and by
 //! target, to find what reaches one neuron. Delays are in [`Ticks`].
 use super::grid::Grid;
-use crate::math::{Real, Ticks, prefetch};
+use crate::math::{Real, Simd, Ticks, prefetch};
 use crate::network::{Component, Network, Params};
 use crate::neuron::Constants;
-use crate::neuron::modes::Pace;
-use crate::projection::{Connectivity, DelayKind, Row, Synapses};
+use crate::neuron::modes::{Pace, pairs};
+use crate::projection::{Row, Synapses};
 use std::ops::Range;
 
 /// Lanes of a block: vectors are filled block by block.
@@ -44,7 +44,8 @@ pub struct Inlet<'a, T: Real> {
     pub longest_ticks: T::Ticks,
     /// Its rows, as spikes are given to their targets.
     pub rows: InletRows<T>,
-    columns: Columns,
+    /// Delays of dense rows in 64ths of a window: most spikes under way arrive neither now nor soon, and these tell.
+    pub coarse: Option<Rows<[u16; BLOCK]>>,
     grid: Grid,
     /// Longer delays count as this: they reach beyond the trial, ms.
     over: f64,
@@ -63,43 +64,10 @@ pub enum InletRows<T: Real> {
     DenseModes(Pace, Rows<PairBlock<T>>),
 }
 
-/// Delays by target, in small numbers: most spikes under way arrive neither now nor soon, and these tell.
-#[derive(Debug, Clone, Default)]
-struct Columns {
-    delay: Vec<u16>,
-    /// How far it is from one target to the next; 0: all targets have the same delays.
-    stride: usize,
-    /// All ones where senders differ, else 0.
-    by_sender: usize,
-}
-
-/// Delays onto one target, in 64ths of a window.
-#[derive(Debug, Clone, Copy)]
-pub struct Column<'a> {
-    delay: &'a [u16],
-    by_sender: usize,
-}
-
-impl Column<'_> {
-    /// From a sender.
-    #[inline(always)]
-    pub fn of(self, sender: u32) -> u16 {
-        self.delay[sender as usize & self.by_sender]
-    }
-
-    /// Asks for all of it ahead of use.
-    #[inline(always)]
-    pub fn fetch(self) {
-        // A cache line holds 32.
-        for at in (0..self.delay.len()).step_by(32) {
-            prefetch(self.delay, at);
-        }
-    }
-}
-
 impl<'a, T: Real> Inlets<'a, T> {
     /// Gathers and turns round. `duration`: of the trial; what arrives after it does so in any window after it.
     pub fn new(
+        simd: Simd,
         network: &'a Network,
         params: &'a Params<'_, T>,
         component: &Component,
@@ -123,11 +91,11 @@ impl<'a, T: Real> Inlets<'a, T> {
             let delay: Vec<_> = synapses.delay.iter().map(ticks).collect();
             let longest = longest(synapses.delay);
             reach = reach.max(longest);
-            let columns = Columns::new(&synapses, n_pre, &delay);
+            let coarse = synapses.connectivity.is_dense().then(|| Rows::coarse(&synapses, n_pre, &delay));
             let (pre, base) = (projection.pre, base[member]);
             let longest_ticks = grid.ticks::<T>(longest.min(over));
-            let rows = InletRows::new(&synapses, n_pre, delay, paces[member], over);
-            all.push(Inlet { pre, base, synapses, longest, longest_ticks, rows, columns, grid, over });
+            let rows = InletRows::new(simd, &synapses, n_pre, delay, paces[member], over);
+            all.push(Inlet { pre, base, synapses, longest, longest_ticks, rows, coarse, grid, over });
         }
         Self { base, lanes, all, paces, grid, longest: reach.min(duration + grid.step) }
     }
@@ -148,45 +116,6 @@ pub fn longest<T: Real>(delays: &[T]) -> f64 {
     delays.iter().fold(T::ZERO, |longest, &d| longest.larger(d)).f64()
 }
 
-impl Columns {
-    fn new<T: Real>(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks]) -> Self {
-        let all = || ticks.iter().map(|d| d.coarse()).collect();
-        match synapses.delay_kind {
-            DelayKind::None => Self { delay: vec![0], stride: 0, by_sender: 0 },
-            DelayKind::Axonal => Self { delay: all(), stride: 0, by_sender: usize::MAX },
-            DelayKind::Dendritic => Self { delay: all(), stride: 1, by_sender: 0 },
-            DelayKind::Synaptic => match synapses.connectivity {
-                Connectivity::Dense => {
-                    Self { delay: turned(ticks, n_pre, synapses.n_post), stride: n_pre, by_sender: usize::MAX }
-                }
-                // Too many pairs to have a place each.
-                Connectivity::Sparse { .. } => Self::default(),
-            },
-        }
-    }
-
-    fn of(&self, target: usize) -> Option<Column<'_>> {
-        let delay = self.delay.get(target * self.stride..).filter(|delay| !delay.is_empty())?;
-        let len = if self.stride == 0 { delay.len() } else { self.stride };
-        Some(Column { delay: &delay[..len], by_sender: self.by_sender })
-    }
-}
-
-/// Rows to columns.
-fn turned<K: Ticks>(rows: &[K], n_pre: usize, n_post: usize) -> Vec<u16> {
-    let mut columns = vec![0; rows.len()];
-    // Tile by tile, so that neither side runs through memory a line at a time.
-    for tile in (0..n_post).step_by(BLOCK) {
-        for j in 0..n_pre {
-            let row = &rows[j * n_post..(j + 1) * n_post];
-            for i in tile..(tile + BLOCK).min(n_post) {
-                columns[i * n_pre + j] = row[i].coarse();
-            }
-        }
-    }
-    columns
-}
-
 impl<T: Real> Inlet<'_, T> {
     /// How fast the modes of its targets go, where what arrives is summed up in modes.
     #[inline(always)]
@@ -195,12 +124,6 @@ impl<T: Real> Inlet<'_, T> {
             InletRows::SparseModes(pace, ..) | InletRows::DenseModes(pace, _) => Some(pace),
             InletRows::Sparse(_) | InletRows::Dense(_) => None,
         }
-    }
-
-    /// Delays of all synapses onto target `i`, where they are known by sender.
-    #[inline(always)]
-    pub fn column(&self, i: usize) -> Option<Column<'_>> {
-        self.columns.of(i)
     }
 
     /// Delay in ms and in ticks, and weight, of the synapse from `sender` to target `i`, if there is one.
@@ -213,16 +136,6 @@ impl<T: Real> Inlet<'_, T> {
         };
         let delay = row.delay_of(k);
         Some((delay, self.grid.ticks::<T>(delay.min(self.over)), row.weight[k]))
-    }
-
-    /// Asks for what [`Self::synapse`] needs ahead of use.
-    #[inline(always)]
-    pub fn fetch(&self, sender: usize, i: usize) {
-        if self.synapses.connectivity.is_dense() {
-            let at = sender * self.synapses.n_post + i;
-            prefetch(self.synapses.weight, at);
-            prefetch(self.synapses.delay, at);
-        }
     }
 }
 
@@ -296,6 +209,16 @@ impl<B> Rows<B> {
     }
 }
 
+impl Rows<[u16; BLOCK]> {
+    /// Delays of dense synapses.
+    fn coarse<T: Real>(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks]) -> Self {
+        Self::build(n_pre, synapses.n_post, |j, first| {
+            let (row, delays, last) = (synapses.row(j), synapses.delays_of(ticks, j), synapses.n_post - 1);
+            std::array::from_fn(|k| row.along(delays, (first + k).min(last)).coarse())
+        })
+    }
+}
+
 impl<T: Real> Rows<RowBlock<T>> {
     /// Of dense synapses.
     pub fn new(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks]) -> Self {
@@ -311,32 +234,46 @@ impl<T: Real> Rows<RowBlock<T>> {
 
 impl<T: Real> Rows<PairBlock<T>> {
     /// Of dense synapses; delays beyond `over` count as that.
-    fn in_modes(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks], pace: Pace, over: f64) -> Self {
+    fn in_modes(
+        simd: Simd,
+        synapses: &Synapses<'_, T>,
+        n_pre: usize,
+        ticks: &[T::Ticks],
+        pace: Pace,
+        over: f64,
+    ) -> Self {
         Self::build(n_pre, synapses.n_post, |j, first| {
             let (row, delays, last) = (synapses.row(j), synapses.delays_of(ticks, j), synapses.n_post - 1);
-            let pair = |k: usize| {
-                let w = row.weight.get(k).copied().unwrap_or(T::ZERO);
-                pace.pair(w, row.delay_of(k.min(last)).min(over))
-            };
-            PairBlock {
-                delay: std::array::from_fn(|k| row.along(delays, (first + k).min(last))),
-                pairs: std::array::from_fn(|k| pair(first + k)),
-            }
+            let weight: [T; BLOCK] = std::array::from_fn(|k| row.weight.get(first + k).copied().unwrap_or(T::ZERO));
+            let d: [f64; BLOCK] = std::array::from_fn(|k| row.delay_of((first + k).min(last)).min(over));
+            let mut own = [[T::ZERO; 2]; BLOCK];
+            pairs(simd, pace, &weight, &d, &mut own);
+            PairBlock { delay: std::array::from_fn(|k| row.along(delays, (first + k).min(last))), pairs: own }
         })
     }
 }
 
 impl<T: Real> InletRows<T> {
-    fn new(synapses: &Synapses<'_, T>, n_pre: usize, ticks: Vec<T::Ticks>, pace: Option<Pace>, over: f64) -> Self {
+    fn new(
+        simd: Simd,
+        synapses: &Synapses<'_, T>,
+        n_pre: usize,
+        ticks: Vec<T::Ticks>,
+        pace: Option<Pace>,
+        over: f64,
+    ) -> Self {
         match (pace, synapses.connectivity.is_dense()) {
             (None, true) => Self::Dense(Rows::<RowBlock<T>>::new(synapses, n_pre, &ticks)),
             (None, false) => Self::Sparse(ticks),
-            (Some(pace), true) => Self::DenseModes(pace, Rows::in_modes(synapses, n_pre, &ticks, pace, over)),
+            (Some(pace), true) => Self::DenseModes(pace, Rows::in_modes(simd, synapses, n_pre, &ticks, pace, over)),
             (Some(pace), false) => {
-                let rows = (0..n_pre).map(|j| synapses.row(j));
-                let pair = |row: Row<'_, T>, k: usize| pace.pair(row.weight[k], row.delay_of(k).min(over));
-                let pairs = rows.flat_map(|row| (0..row.weight.len()).map(move |k| pair(row, k))).collect();
-                Self::SparseModes(pace, ticks, pairs)
+                let along = |row: Row<'_, T>| -> Vec<f64> {
+                    (0..row.weight.len()).map(|k| row.delay_of(k).min(over)).collect()
+                };
+                let d: Vec<f64> = (0..n_pre).flat_map(|j| along(synapses.row(j))).collect();
+                let mut own = vec![[T::ZERO; 2]; d.len()];
+                pairs(simd, pace, synapses.weight, &d, &mut own);
+                Self::SparseModes(pace, ticks, own)
             }
         }
     }

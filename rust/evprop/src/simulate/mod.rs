@@ -142,7 +142,7 @@ fn inlets<'a, T: Real>(
     let longest = into.map(|&q| inlets::longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
     let members = component.populations.iter().map(|&p| &constants[p]);
     let grid = Grid::of(members, settings.duration, longest)?;
-    Some(Inlets::new(network, params, component, constants, grid, settings.duration))
+    Some(Inlets::new(settings.simd, network, params, component, constants, grid, settings.duration))
 }
 
 /// Part of a record: the samples of one chunk.

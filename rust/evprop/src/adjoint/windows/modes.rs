@@ -17,8 +17,8 @@
 //!
 //! and a synapse only gathers X and Y; what belongs to the synapse comes in once a step ([`Rows::settle`]).
 use super::table::{Near, View};
-use crate::math::{Real, Ticks, prefetch};
-use crate::neuron::modes::Pace;
+use crate::math::{Real, Simd, Ticks, prefetch};
+use crate::neuron::modes::{self as neuron, Pace};
 use crate::projection::{DelayKind, Synapses};
 use crate::record::grid::Grid;
 use crate::record::inlets::{BLOCK, next_group};
@@ -61,7 +61,15 @@ pub struct Rows<T> {
 
 impl<T: Real> Rows<T> {
     /// Delays longer than `over` count as that. `times`: whether `dL/dt` of the senders' spikes is asked for.
-    pub fn new(synapses: &Synapses<'_, T>, n_pre: usize, grid: Grid, over: f64, pace: Pace, times: bool) -> Self {
+    pub fn new(
+        simd: Simd,
+        synapses: &Synapses<'_, T>,
+        n_pre: usize,
+        grid: Grid,
+        over: f64,
+        pace: Pace,
+        times: bool,
+    ) -> Self {
         let (n_post, wide) = (synapses.n_post, synapses.n_post.div_ceil(BLOCK));
         let (mut delay, mut pairs) = (Vec::new(), Vec::new());
         delay.reserve_exact(n_pre * wide);
@@ -69,15 +77,15 @@ impl<T: Real> Rows<T> {
         for j in 0..n_pre {
             let row = synapses.row(j);
             for first in (0..n_post).step_by(BLOCK) {
-                let of = |k: usize| row.delay_of((first + k).min(n_post - 1)).min(over);
-                let ticks: [T::Ticks; BLOCK] = std::array::from_fn(|k| grid.ticks::<T>(of(k)));
-                delay.push(ticks.map(Ticks::coarse));
+                let d: [f64; BLOCK] = std::array::from_fn(|k| row.delay_of((first + k).min(n_post - 1)).min(over));
+                delay.push(d.map(|d| grid.ticks::<T>(d).coarse()));
                 if times {
-                    let mut own = [T::ZERO; PAIRS];
-                    for (k, &w) in row.weight[first..].iter().take(BLOCK).enumerate() {
-                        [own[2 * k], own[2 * k + 1]] = pace.pair(w, of(k));
-                    }
-                    pairs.push(own);
+                    let mut own = [[T::ZERO; 2]; BLOCK];
+                    let weight = &row.weight[first..(first + BLOCK).min(n_post)];
+                    neuron::pairs(simd, pace, weight, &d, &mut own);
+                    let mut flat = [T::ZERO; PAIRS];
+                    flat.copy_from_slice(own.as_flattened());
+                    pairs.push(flat);
                 }
             }
         }
@@ -122,17 +130,26 @@ impl<T: Real> Rows<T> {
     }
 
     /// Gradients of weights and delays from what has been gathered.
-    pub fn settle(&self, synapses: &Synapses<'_, T>, gathered: &[[T; 2]], weight: &mut [T], delay: &mut [T]) {
+    pub fn settle(
+        &self,
+        simd: Simd,
+        synapses: &Synapses<'_, T>,
+        gathered: &[[T; 2]],
+        weight: &mut [T],
+        delay: &mut [T],
+    ) {
         if gathered.is_empty() {
             return;
         }
         let rates = self.pace.rates.map(T::of);
+        let (ones, mut d) = (vec![T::ONE; self.n_post], vec![0.0; self.n_post]);
+        let (mut growth, gamma) = (vec![[T::ZERO; 2]; self.n_post], T::of(self.pace.gamma));
         for j in 0..gathered.len() / self.n_post {
             let row = synapses.row(j);
-            for (k, &[x, y]) in gathered[row.start..][..self.n_post].iter().enumerate() {
-                let d = row.delay_of(k).min(self.over);
-                let [mem, syn] = self.pace.growth::<T>(d);
-                let (x, y) = (x * mem, y * syn);
+            d.iter_mut().enumerate().for_each(|(k, d)| *d = row.delay_of(k).min(self.over));
+            neuron::pairs(simd, self.pace, &ones, &d, &mut growth);
+            for (k, (&[x, y], [mem, syn])) in gathered[row.start..][..self.n_post].iter().zip(&growth).enumerate() {
+                let (x, y) = (x * *mem / gamma, y * *syn);
                 if let Some(weight) = weight.get_mut(row.start + k) {
                     *weight = x + y;
                 }

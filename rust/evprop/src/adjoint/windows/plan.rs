@@ -2,7 +2,7 @@
 use super::modes::Rows as ModeRows;
 use super::series::Target;
 use crate::adjoint::{Gradients, Request};
-use crate::math::{Lines, Real};
+use crate::math::{Lines, Real, Simd};
 use crate::network::{Component, Kind, Network, Params};
 use crate::neuron::Constants;
 use crate::neuron::modes::Pace;
@@ -58,6 +58,7 @@ pub struct Plan<T: Real> {
 impl<T: Real> Plan<T> {
     /// `None` where the component has no delays of its neurons' or synapses' own, or where they are too long for windows.
     pub fn new(
+        simd: Simd,
         network: &Network,
         params: &Params<'_, T>,
         constants: &[Constants<T>],
@@ -100,7 +101,7 @@ impl<T: Real> Plan<T> {
             let (own, pre) = (params.synapses(network, q), network.populations()[projection.pre].size);
             if let Some(Keeping::Modes(pace)) = keeping[projection.post] {
                 let times = request.input_times || network.populations()[projection.pre].kind != Kind::Input;
-                synapses[q] = Some(Synapses::Modes(ModeRows::new(&own, pre, grid, over, pace, times)));
+                synapses[q] = Some(Synapses::Modes(ModeRows::new(simd, &own, pre, grid, over, pace, times)));
                 continue;
             }
             let ticks = |d: &T| grid.ticks::<T>(d.f64().min(over));
@@ -140,7 +141,7 @@ impl<T: Real> Plan<T> {
     }
 
     /// Makes gradients of weights and of delays of what has been gathered mode by mode.
-    pub fn settle(&self, network: &Network, params: &Params<'_, T>, wrt: &[bool], out: &mut Gradients<T>) {
+    pub fn settle(&self, simd: Simd, network: &Network, params: &Params<'_, T>, wrt: &[bool], out: &mut Gradients<T>) {
         for (q, synapses) in self.synapses.iter().enumerate() {
             let Some(Synapses::Modes(rows)) = synapses else { continue };
             let gathered = std::mem::take(&mut out.modes[q]);
@@ -151,7 +152,7 @@ impl<T: Real> Plan<T> {
                 })
             });
             let [weight, delay] = &mut slots;
-            rows.settle(&params.synapses(network, q), &gathered, weight, delay);
+            rows.settle(simd, &params.synapses(network, q), &gathered, weight, delay);
             for (slot, own) in [Some(network.weight_slot(q)), network.delay_slot(q)].into_iter().zip(slots) {
                 if let Some(slot) = slot {
                     out.slots[slot] = own;

@@ -1,17 +1,15 @@
 //! The single arrivals of the few lanes that are played one by one: found by asking the spikes under way.
 //!
-//! Asking is cheap in 64ths of a window: a lane keeps when, about, each spike under way arrives, and looks up exact times
-//! and weights of those alone that fall into the window in question.
+//! Asking is cheap in 64ths of a window: a block of lanes keeps when, about, each spike under way arrives, and exact times
+//! and weights are looked up of those alone that fall into the window in question.
 use super::{Play, Spike};
-use crate::math::{Real, Ticks};
+use crate::math::{Real, Simd, Ticks};
+use crate::record::inlets::{BLOCK, Inlet};
 use crate::simulate::eventwise::Source;
 use crate::vectorised;
 
 /// 64ths of a window.
 const PARTS: u16 = 64;
-
-/// Arrivals looked at together.
-const CHUNK: usize = 32;
 
 /// Arrivals of spikes that are over, kept at most.
 const STALE: usize = 512;
@@ -56,35 +54,86 @@ impl<K> Sent<K> {
     }
 }
 
-/// When the spikes of one inlet reach one lane.
+/// When sixteen spikes reach the lanes of a block: by lane, by spike.
+type Tile = [[u16; BLOCK]; BLOCK];
+
+/// When the spikes of one inlet reach one block of lanes, in 64ths of a window; too early by one at most.
 #[derive(Debug, Clone, Default)]
 struct List {
-    /// The spike that `at` begins with.
+    /// The spike that the first tile begins with.
     first: usize,
-    /// In 64ths of a window; too early by one at most.
-    at: Vec<u16>,
+    /// How many spikes the tiles hold.
+    len: usize,
+    tiles: Vec<Tile>,
 }
 
 impl List {
-    /// Forgets the spikes before `first`, when they are many.
+    /// Forgets spikes before `first`, when they are many.
     fn forget(&mut self, first: usize) {
         let over = first - self.first;
-        if over >= self.at.len() {
-            self.first = first;
-            self.at.clear();
+        if over >= self.len {
+            (self.first, self.len) = (first, 0);
+            self.tiles.clear();
         } else if over > STALE {
-            self.first = first;
-            self.at.drain(..over);
+            self.first += over / BLOCK * BLOCK;
+            self.len -= over / BLOCK * BLOCK;
+            self.tiles.drain(..over / BLOCK);
         }
     }
 
-    /// The first spike that has not been asked.
-    fn next(&self) -> usize {
-        self.first + self.at.len()
+    /// Takes in the spikes that have set out since it was asked last. `block`: which of the inlet's.
+    fn extend<T: Real>(&mut self, simd: Simd, inlet: &Inlet<'_, T>, block: usize, marks: &[Mark]) {
+        let (full, all) = (self.len / BLOCK, marks.len() - self.first);
+        self.len = all;
+        self.tiles.resize(all.div_ceil(BLOCK), [[0; BLOCK]; BLOCK]);
+        let fresh = marks[self.first..].chunks(BLOCK).zip(&mut self.tiles).skip(full);
+        let Some(rows) = &inlet.coarse else {
+            for (marks, tile) in fresh {
+                for (k, mark) in marks.iter().enumerate() {
+                    for (l, lane) in tile.iter_mut().enumerate() {
+                        // Where there is no synapse any time will do: none is found in the end.
+                        let synapse = inlet.synapse(mark.unit as usize, block * BLOCK + l);
+                        lane[k] = mark.at.wrapping_add(synapse.map_or(0, |(_, ticks, _)| ticks.coarse()));
+                    }
+                }
+            }
+            return;
+        };
+        for mark in &marks[self.first + full * BLOCK..] {
+            rows.fetch(mark.unit as usize, block);
+        }
+        for (marks, tile) in fresh {
+            let mut arrivals = [[0; BLOCK]; BLOCK];
+            for (at, mark) in arrivals.iter_mut().zip(marks) {
+                let delay = &rows.of(mark.unit as usize)[block];
+                for l in 0..BLOCK {
+                    at[l] = delay[l].wrapping_add(mark.at);
+                }
+            }
+            turn::<T>(simd, &mut arrivals, tile);
+        }
     }
 }
 
-/// Lists by lane and inlet.
+vectorised! {
+    /// By spike, by lane -> by lane, by spike: every pass moves the highest bit of a number's place to its end.
+    fn turn<T>(by_spike: &mut Tile, by_lane: &mut Tile) {
+        let (a, b) = (by_spike.as_flattened_mut(), by_lane.as_flattened_mut());
+        const HALF: usize = BLOCK * BLOCK / 2;
+        let (a, b) = (&mut a[..2 * HALF], &mut b[..2 * HALF]);
+        for _ in 0..2 {
+            for k in 0..HALF {
+                (b[2 * k], b[2 * k + 1]) = (a[k], a[k + HALF]);
+            }
+            for k in 0..HALF {
+                (a[2 * k], a[2 * k + 1]) = (b[k], b[k + HALF]);
+            }
+        }
+        b.copy_from_slice(a);
+    }
+}
+
+/// Lists by block of lanes and inlet.
 #[derive(Debug, Clone, Default)]
 pub struct Lists<T> {
     of: Vec<List>,
@@ -95,10 +144,10 @@ pub struct Lists<T> {
 impl<T: Real> Lists<T> {
     /// Forgets all.
     pub fn reset(&mut self, lanes: usize, inlets: usize) {
-        self.of.resize_with(lanes * inlets, List::default);
+        self.of.resize_with(lanes / BLOCK * inlets, List::default);
         for list in &mut self.of {
-            list.first = 0;
-            list.at.clear();
+            (list.first, list.len) = (0, 0);
+            list.tiles.clear();
         }
     }
 
@@ -122,27 +171,23 @@ impl<T: Real> Lists<T> {
             if inlet.base != base {
                 continue;
             }
-            let list = &mut of[lane * inlets.all.len() + q];
+            let list = &mut of[lane / BLOCK * inlets.all.len() + q];
             list.forget(sent.first);
-            let fresh = &sent.marks[list.next()..];
-            if let Some(column) = inlet.column(target) {
-                if fresh.len() > CHUNK {
-                    column.fetch();
-                }
-                list.at.extend(fresh.iter().map(|mark| mark.at.wrapping_add(column.of(mark.unit))));
-            } else {
-                // Where there is no synapse any time will do: none is found in the end.
-                let delay = |mark: &Mark| inlet.synapse(mark.unit as usize, target).map_or(0, |(_, d, _)| d.coarse());
-                list.at.extend(fresh.iter().map(|mark| mark.at.wrapping_add(delay(mark))));
-            }
+            list.extend(play.simd, inlet, target / BLOCK, &sent.marks);
             hits.clear();
-            find::<T>(play.simd, &list.at[sent.first - list.first..], start.coarse().wrapping_sub(1), hits);
+            let over = (sent.first - list.first) / BLOCK;
+            find::<T>(play.simd, &list.tiles[over..], lane % BLOCK, start.coarse().wrapping_sub(1), hits);
+            let first = list.first + over * BLOCK;
             for &k in hits.iter() {
-                inlet.fetch(sent.marks[sent.first + k as usize].unit as usize, target);
+                if let Some(mark) = sent.marks.get(first + k as usize) {
+                    // Where rows are sparse it is another synapse's, which does no harm.
+                    inlet.synapses.fetch(mark.unit as usize, target);
+                }
             }
             for &k in hits.iter() {
-                let k = sent.first + k as usize;
-                let Some((delay, ticks, w)) = inlet.synapse(sent.marks[k].unit as usize, target) else { continue };
+                let k = first + k as usize;
+                let Some(mark) = sent.marks.get(k) else { continue };
+                let Some((delay, ticks, w)) = inlet.synapse(mark.unit as usize, target) else { continue };
                 let time = match play.sources[q] {
                     Source::Outside(train) => train.times[k],
                     Source::Member(m) => out[m][k].time,
@@ -160,18 +205,19 @@ impl<T: Real> Lists<T> {
 }
 
 vectorised! {
-    /// Which of `at` lie within a window that begins at `from`, or one part beside it.
-    fn find<T>(at: &[u16], from: u16, hits: &mut Vec<u32>) {
-        for (first, chunk) in at.chunks(CHUNK).enumerate() {
+    /// Which spikes reach a lane within a window that begins at `from`, or one part beside it.
+    fn find<T>(tiles: &[Tile], lane: usize, from: u16, hits: &mut Vec<u32>) {
+        for (first, tile) in tiles.iter().enumerate() {
+            let at = &tile[lane % BLOCK];
             let mut any = 0;
-            for &at in chunk {
+            for &at in at {
                 any |= u16::from(at.wrapping_sub(from) <= PARTS);
             }
             if any != 0 {
                 // Without a branch that nobody can foresee.
-                let (mut some, mut n) = ([0; CHUNK + 1], 0);
-                for (k, &at) in chunk.iter().enumerate() {
-                    some[n] = (first * CHUNK + k) as u32;
+                let (mut some, mut n) = ([0; BLOCK + 1], 0);
+                for (k, &at) in at.iter().enumerate() {
+                    some[n] = (first * BLOCK + k) as u32;
                     n += usize::from(at.wrapping_sub(from) <= PARTS);
                 }
                 hits.extend_from_slice(&some[..n]);
