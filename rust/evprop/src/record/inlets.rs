@@ -1,7 +1,7 @@
 //! All synapses into a component that is played in windows: by sender, to give a spike to all of its targets, and by
 //! target, to find what reaches one neuron. Delays are in [`Ticks`].
 use super::grid::Grid;
-use crate::math::{Real, Simd, Ticks, prefetch};
+use crate::math::{Real, Simd, prefetch};
 use crate::network::{Component, Network, Params};
 use crate::neuron::Constants;
 use crate::neuron::modes::{Pace, pairs};
@@ -44,8 +44,6 @@ pub struct Inlet<'a, T: Real> {
     pub longest_ticks: T::Ticks,
     /// Its rows, as spikes are given to their targets.
     pub rows: InletRows<T>,
-    /// Delays of dense rows in 64ths of a window: most spikes under way arrive neither now nor soon, and these tell.
-    pub coarse: Option<Rows<[u16; BLOCK]>>,
     grid: Grid,
     /// Longer delays count as this: they reach beyond the trial, ms.
     over: f64,
@@ -91,11 +89,10 @@ impl<'a, T: Real> Inlets<'a, T> {
             let delay: Vec<_> = synapses.delay.iter().map(ticks).collect();
             let longest = longest(synapses.delay);
             reach = reach.max(longest);
-            let coarse = synapses.connectivity.is_dense().then(|| Rows::coarse(&synapses, n_pre, &delay));
             let (pre, base) = (projection.pre, base[member]);
             let longest_ticks = grid.ticks::<T>(longest.min(over));
             let rows = InletRows::new(simd, &synapses, n_pre, delay, paces[member], over);
-            all.push(Inlet { pre, base, synapses, longest, longest_ticks, rows, coarse, grid, over });
+            all.push(Inlet { pre, base, synapses, longest, longest_ticks, rows, grid, over });
         }
         Self { base, lanes, all, paces, grid, longest: reach.min(duration + grid.step) }
     }
@@ -206,16 +203,6 @@ impl<B> Rows<B> {
         for block in 0..self.wide {
             self.fetch(sender, block);
         }
-    }
-}
-
-impl Rows<[u16; BLOCK]> {
-    /// Delays of dense synapses.
-    fn coarse<T: Real>(synapses: &Synapses<'_, T>, n_pre: usize, ticks: &[T::Ticks]) -> Self {
-        Self::build(n_pre, synapses.n_post, |j, first| {
-            let (row, delays, last) = (synapses.row(j), synapses.delays_of(ticks, j), synapses.n_post - 1);
-            std::array::from_fn(|k| row.along(delays, (first + k).min(last)).coarse())
-        })
     }
 }
 

@@ -261,7 +261,7 @@ impl<T: Real> Windows<T> {
         let grid = play.inlets.grid;
         let (start, end) = (grid.start(now), grid.start(end).min(duration));
         let seam = grid.start(self.ring.seam);
-        for ((inlet, source), sent) in play.inlets.all.iter().zip(play.sources).zip(&mut self.sent) {
+        for (q, ((inlet, source), sent)) in play.inlets.all.iter().zip(play.sources).zip(&mut self.sent).enumerate() {
             // A window's worth of slack, for rounding.
             let over = |t: f64| t + inlet.longest + grid.step < start;
             match *source {
@@ -281,7 +281,8 @@ impl<T: Real> Windows<T> {
                     if let Some(&last) = fresh.ticks.last() {
                         self.ring.reach(now, last, inlet);
                     }
-                    ring::admit(play.simd, &mut self.ring, &self.series, inlet, fresh, &mut self.falls);
+                    let lists = self.lists.of_inlet(q);
+                    ring::admit(play.simd, &mut self.ring, &self.series, inlet, fresh, lists, &mut self.falls);
                     while sent.first < sent.len() && over(train.times[sent.first]) {
                         sent.first += 1;
                     }
@@ -292,6 +293,7 @@ impl<T: Real> Windows<T> {
                     }
                 }
             }
+            self.lists.of_inlet(q).iter_mut().for_each(|list| list.forget(sent.first));
         }
     }
 
@@ -355,14 +357,14 @@ impl<T: Real> Windows<T> {
             if !matches!(source, Source::Member(member) if *member == m) {
                 continue;
             }
-            let Self { ring, series, falls, late, .. } = self;
+            let Self { ring, series, lists, falls, late, .. } = self;
             late.clear();
             let ticks = play.inlets.grid.ticks_from::<T>(time, window.number);
             ring.reach(window.number, ticks, inlet);
             let since = (time - play.inlets.grid.start(ring.seam)).max(0.0);
             let growth = inlet.pace().map_or([T::ONE; 2], |pace| pace.growth(since));
             let spike = Departure { ticks, unit, growth, now: window.number };
-            ring::spread(play.simd, ring, series, inlet, spike, falls, late);
+            ring::spread(play.simd, ring, series, inlet, spike, lists.of_inlet(q), falls, late);
             // From here on it is found when a lane's arrivals are looked up.
             self.sent[q].push(ticks, unit);
             let late = std::mem::take(&mut self.late);

@@ -57,70 +57,78 @@ impl<K> Sent<K> {
 /// When sixteen spikes reach the lanes of a block: by lane, by spike.
 type Tile = [[u16; BLOCK]; BLOCK];
 
+/// When a spike reaches the lanes of a block.
+pub type Row = [u16; BLOCK];
+
 /// When the spikes of one inlet reach one block of lanes, in 64ths of a window; too early by one at most.
 #[derive(Debug, Clone, Default)]
-struct List {
+pub struct List {
     /// The spike that the first tile begins with.
     first: usize,
-    /// How many spikes the tiles hold.
-    len: usize,
     tiles: Vec<Tile>,
+    /// Those after the tiles, spike by spike.
+    rows: Vec<Row>,
 }
 
 impl List {
+    /// One more sets out.
+    #[inline(always)]
+    pub fn push(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// The first spike that is not in a tile.
+    fn tiled(&self) -> usize {
+        self.first + self.tiles.len() * BLOCK
+    }
+
     /// Forgets spikes before `first`, when they are many.
-    fn forget(&mut self, first: usize) {
+    pub fn forget(&mut self, first: usize) {
         let over = first - self.first;
-        if over >= self.len {
-            (self.first, self.len) = (first, 0);
-            self.tiles.clear();
-        } else if over > STALE {
-            self.first += over / BLOCK * BLOCK;
-            self.len -= over / BLOCK * BLOCK;
-            self.tiles.drain(..over / BLOCK);
+        if over <= STALE {
+            return;
+        }
+        let tiles = (over / BLOCK).min(self.tiles.len());
+        self.tiles.drain(..tiles);
+        self.first += tiles * BLOCK;
+        if self.tiles.is_empty() {
+            self.rows.drain(..(first - self.first).min(self.rows.len()));
+            self.first = first;
         }
     }
 
-    /// Takes in the spikes that have set out since it was asked last. `block`: which of the inlet's.
-    fn extend<T: Real>(&mut self, simd: Simd, inlet: &Inlet<'_, T>, block: usize, marks: &[Mark]) {
-        let (full, all) = (self.len / BLOCK, marks.len() - self.first);
-        self.len = all;
-        self.tiles.resize(all.div_ceil(BLOCK), [[0; BLOCK]; BLOCK]);
-        let fresh = marks[self.first..].chunks(BLOCK).zip(&mut self.tiles).skip(full);
-        let Some(rows) = &inlet.coarse else {
-            for (marks, tile) in fresh {
-                for (k, mark) in marks.iter().enumerate() {
-                    for (l, lane) in tile.iter_mut().enumerate() {
-                        // Where there is no synapse any time will do: none is found in the end.
-                        let synapse = inlet.synapse(mark.unit as usize, block * BLOCK + l);
-                        lane[k] = mark.at.wrapping_add(synapse.map_or(0, |(_, ticks, _)| ticks.coarse()));
-                    }
-                }
-            }
-            return;
-        };
-        for mark in &marks[self.first + full * BLOCK..] {
-            rows.fetch(mark.unit as usize, block);
+    /// Where rows are sparse: takes in the spikes that have set out since it was asked last. `block`: which of the inlet's.
+    fn extend<T: Real>(&mut self, inlet: &Inlet<'_, T>, block: usize, marks: &[Mark]) {
+        for mark in &marks[(self.tiled() + self.rows.len()).min(marks.len())..] {
+            // Where there is no synapse any time will do: none is found in the end.
+            let delay =
+                |l: usize| inlet.synapse(mark.unit as usize, block * BLOCK + l).map_or(0, |(_, d, _)| d.coarse());
+            self.rows.push(std::array::from_fn(|l| mark.at.wrapping_add(delay(l))));
         }
-        for (marks, tile) in fresh {
-            let mut arrivals = [[0; BLOCK]; BLOCK];
-            for (at, mark) in arrivals.iter_mut().zip(marks) {
-                let delay = &rows.of(mark.unit as usize)[block];
-                for l in 0..BLOCK {
-                    at[l] = delay[l].wrapping_add(mark.at);
-                }
+    }
+
+    /// Makes tiles of rows.
+    fn settle<T: Real>(&mut self, simd: Simd) {
+        let full = self.rows.len() / BLOCK * BLOCK;
+        if full > 0 {
+            for rows in self.rows[..full].chunks(BLOCK) {
+                self.tiles.push([[0; BLOCK]; BLOCK]);
+                let last = self.tiles.len() - 1;
+                turn::<T>(simd, rows, &mut self.tiles[last]);
             }
-            turn::<T>(simd, &mut arrivals, tile);
+            self.rows.drain(..full);
         }
     }
 }
 
 vectorised! {
     /// By spike, by lane -> by lane, by spike: every pass moves the highest bit of a number's place to its end.
-    fn turn<T>(by_spike: &mut Tile, by_lane: &mut Tile) {
-        let (a, b) = (by_spike.as_flattened_mut(), by_lane.as_flattened_mut());
+    fn turn<T>(by_spike: &[Row], by_lane: &mut Tile) {
         const HALF: usize = BLOCK * BLOCK / 2;
-        let (a, b) = (&mut a[..2 * HALF], &mut b[..2 * HALF]);
+        let mut a = [0; 2 * HALF];
+        a.copy_from_slice(by_spike.as_flattened());
+        let b = by_lane.as_flattened_mut();
+        let b = &mut b[..2 * HALF];
         for _ in 0..2 {
             for k in 0..HALF {
                 (b[2 * k], b[2 * k + 1]) = (a[k], a[k + HALF]);
@@ -129,14 +137,15 @@ vectorised! {
                 (a[2 * k], a[2 * k + 1]) = (b[k], b[k + HALF]);
             }
         }
-        b.copy_from_slice(a);
+        b.copy_from_slice(&a);
     }
 }
 
-/// Lists by block of lanes and inlet.
+/// Lists by inlet and block of lanes.
 #[derive(Debug, Clone, Default)]
 pub struct Lists<T> {
     of: Vec<List>,
+    blocks: usize,
     hits: Vec<u32>,
     arrivals: Vec<(T, T)>,
 }
@@ -144,11 +153,18 @@ pub struct Lists<T> {
 impl<T: Real> Lists<T> {
     /// Forgets all.
     pub fn reset(&mut self, lanes: usize, inlets: usize) {
-        self.of.resize_with(lanes / BLOCK * inlets, List::default);
+        self.blocks = lanes / BLOCK;
+        self.of.resize_with(self.blocks * inlets, List::default);
         for list in &mut self.of {
-            (list.first, list.len) = (0, 0);
+            list.first = 0;
             list.tiles.clear();
+            list.rows.clear();
         }
+    }
+
+    /// Those of one inlet.
+    pub fn of_inlet(&mut self, q: usize) -> &mut [List] {
+        &mut self.of[q * self.blocks..(q + 1) * self.blocks]
     }
 
     /// Arrivals of a lane in window `now`: time from its start, and weight.
@@ -160,7 +176,7 @@ impl<T: Real> Lists<T> {
         sent: &[Sent<T::Ticks>],
         out: &[Vec<Spike<T>>],
     ) -> &[(T, T)] {
-        let Self { of, hits, arrivals } = self;
+        let Self { of, blocks, hits, arrivals } = self;
         let inlets = play.inlets;
         let base = inlets.base[inlets.member(lane)];
         let target = lane - base;
@@ -171,12 +187,14 @@ impl<T: Real> Lists<T> {
             if inlet.base != base {
                 continue;
             }
-            let list = &mut of[lane / BLOCK * inlets.all.len() + q];
-            list.forget(sent.first);
-            list.extend(play.simd, inlet, target / BLOCK, &sent.marks);
+            let list = &mut of[q * *blocks + lane / BLOCK];
+            if !inlet.synapses.connectivity.is_dense() {
+                list.extend(inlet, target / BLOCK, &sent.marks);
+            }
+            list.settle::<T>(play.simd);
             hits.clear();
-            let over = (sent.first - list.first) / BLOCK;
-            find::<T>(play.simd, &list.tiles[over..], lane % BLOCK, start.coarse().wrapping_sub(1), hits);
+            let over = ((sent.first - list.first) / BLOCK).min(list.tiles.len());
+            find::<T>(play.simd, &list.tiles[over..], &list.rows, lane % BLOCK, start.coarse().wrapping_sub(1), hits);
             let first = list.first + over * BLOCK;
             for &k in hits.iter() {
                 if let Some(mark) = sent.marks.get(first + k as usize) {
@@ -206,7 +224,7 @@ impl<T: Real> Lists<T> {
 
 vectorised! {
     /// Which spikes reach a lane within a window that begins at `from`, or one part beside it.
-    fn find<T>(tiles: &[Tile], lane: usize, from: u16, hits: &mut Vec<u32>) {
+    fn find<T>(tiles: &[Tile], rows: &[Row], lane: usize, from: u16, hits: &mut Vec<u32>) {
         for (first, tile) in tiles.iter().enumerate() {
             let at = &tile[lane % BLOCK];
             let mut any = 0;
@@ -221,6 +239,11 @@ vectorised! {
                     n += usize::from(at.wrapping_sub(from) <= PARTS);
                 }
                 hits.extend_from_slice(&some[..n]);
+            }
+        }
+        for (k, row) in rows.iter().enumerate() {
+            if row[lane % BLOCK].wrapping_sub(from) <= PARTS {
+                hits.push((tiles.len() * BLOCK + k) as u32);
             }
         }
     }

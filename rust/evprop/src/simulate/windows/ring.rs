@@ -5,6 +5,7 @@
 mod modes;
 mod values;
 
+use super::lists::{List, Row};
 use crate::math::{Real, Simd, Ticks};
 use crate::neuron::series::Series;
 use crate::record::inlets::{BLOCK, Inlet, InletRows};
@@ -104,6 +105,16 @@ fn add<T: Real>(into: &mut Cell<T>, cell: &Cell<T>) {
     *into = [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]];
 }
 
+/// When a spike at `t` reaches the lanes of a block.
+#[inline(always)]
+fn arrivals<T: Real>(t: T::Ticks, delay: &[T::Ticks; BLOCK]) -> Row {
+    let mut row = [0; BLOCK];
+    for k in 0..BLOCK {
+        row[k] = t.plus(delay[k]).coarse();
+    }
+    row
+}
+
 /// Spikes that set out.
 #[derive(Debug, Clone, Copy)]
 pub struct Departures<'a, T: Real> {
@@ -128,19 +139,20 @@ pub struct Departure<T: Real> {
     pub now: usize,
 }
 
-/// Gives the windows ahead all that some spikes bring through the synapses of one inlet.
+/// Gives the windows ahead, and the lists of the inlet's blocks if its rows are dense, all that some spikes bring through the synapses of one inlet.
 pub fn admit<T: Real>(
     simd: Simd,
     ring: &mut Ring<T>,
     series: &Series<T>,
     inlet: &Inlet<'_, T>,
     spikes: Departures<'_, T>,
+    lists: &mut [List],
     falls: &mut Falls<T>,
 ) {
     let nothing = T::Ticks::default();
     match &inlet.rows {
-        InletRows::Dense(rows) => values::admit(simd, ring, series, inlet, rows, spikes, falls),
-        InletRows::DenseModes(_, rows) => modes::admit(simd, ring, inlet, rows, spikes, falls),
+        InletRows::Dense(rows) => values::admit(simd, ring, series, inlet, rows, spikes, lists, falls),
+        InletRows::DenseModes(_, rows) => modes::admit(simd, ring, inlet, rows, spikes, lists, falls),
         InletRows::Sparse(delay) => {
             for (&t, &unit) in spikes.ticks.iter().zip(spikes.units) {
                 values::sparse_row(simd, ring, series, inlet, delay, t, unit, nothing, falls, &mut Vec::new());
@@ -161,15 +173,18 @@ pub fn spread<T: Real>(
     series: &Series<T>,
     inlet: &Inlet<'_, T>,
     spike: Departure<T>,
+    lists: &mut [List],
     falls: &mut Falls<T>,
     late: &mut Vec<u32>,
 ) {
     let Departure { ticks, unit, growth, now } = spike;
     let early = T::Ticks::window(now + 1).minus(T::Ticks::window(ring.seam)).whole();
     match &inlet.rows {
-        InletRows::Dense(rows) => values::spread(simd, ring, series, inlet, rows, ticks, unit, early, falls, late),
+        InletRows::Dense(rows) => {
+            values::spread(simd, ring, series, inlet, rows, ticks, unit, early, lists, falls, late)
+        }
         InletRows::DenseModes(_, rows) => {
-            modes::spread(simd, ring, inlet, rows, ticks, unit, growth, early, falls, late);
+            modes::spread(simd, ring, inlet, rows, ticks, unit, growth, early, lists, falls, late);
         }
         InletRows::Sparse(delay) => {
             values::sparse_row(simd, ring, series, inlet, delay, ticks, unit, early, falls, late);

@@ -6,7 +6,7 @@
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
 use super::values::TOGETHER;
-use super::{BLOCK, Cell, Departures, Falls, Ring, Turn, add};
+use super::{BLOCK, Cell, Departures, Falls, List, Ring, Turn, add, arrivals};
 use crate::math::{Real, Ticks, prefetch};
 use crate::record::inlets::{Inlet, PairBlock, Rows, next_group};
 use crate::vectorised;
@@ -45,11 +45,13 @@ vectorised! {
         inlet: &Inlet<'_, T>,
         rows: &Rows<PairBlock<T>>,
         spikes: Departures<'_, T>,
+        lists: &mut [List],
         falls: &mut Falls<T>,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
         for wide in 0..inlet.synapses.n_post.div_ceil(BLOCK) {
             let column = ring.column(inlet.base + wide * BLOCK);
+            let list = &mut lists[inlet.base / BLOCK + wide];
             for first in (0..spikes.units.len()).step_by(TOGETHER) {
                 let units = &spikes.units[first..];
                 let units = &units[..TOGETHER.min(units.len())];
@@ -58,8 +60,9 @@ vectorised! {
                     rows.fetch(unit as usize, beside);
                 }
                 for (b, &unit) in units.iter().enumerate() {
-                    let since = spikes.ticks[first + b].minus(turn.seam);
-                    turn.place(since, &rows.of(unit as usize)[wide].delay, nothing, &mut falls.at[b]);
+                    let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[wide].delay);
+                    turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b]);
+                    list.push(arrivals::<T>(t, delay));
                 }
                 for (b, &unit) in units.iter().enumerate() {
                     let (pairs, growth) = (&rows.of(unit as usize)[wide].pairs, spikes.growth[first + b]);
@@ -82,6 +85,7 @@ vectorised! {
         unit: u32,
         growth: [T; 2],
         early: T::Ticks,
+        lists: &mut [List],
         falls: &mut Falls<T>,
         late: &mut Vec<u32>,
     ) {
@@ -94,6 +98,7 @@ vectorised! {
             let mut some = [false; TOGETHER];
             for (b, block) in blocks.iter().enumerate() {
                 some[b] = turn.place(since, &block.delay, early, &mut falls.at[b]);
+                lists[(inlet.base + first) / BLOCK + b].push(arrivals::<T>(t, &block.delay));
                 let column = ring.column(inlet.base + first + b * BLOCK);
                 for k in 0..BLOCK {
                     prefetch(column, falls.at[b][k] as usize + k);

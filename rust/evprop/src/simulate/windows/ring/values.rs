@@ -1,5 +1,5 @@
 //! Arrivals as what they add to `u` and `i` at the end of their window, from power series over the time left in it.
-use super::{BLOCK, Cell, Departures, Ring, Turn, add};
+use super::{BLOCK, Cell, Departures, List, Ring, Turn, add, arrivals};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
 use crate::record::inlets::{Inlet, RowBlock, Rows, next_group};
@@ -93,6 +93,7 @@ vectorised! {
         inlet: &Inlet<'_, T>,
         rows: &Rows<RowBlock<T>>,
         spikes: Departures<'_, T>,
+        lists: &mut [List],
         falls: &mut Falls<T>,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
@@ -100,6 +101,7 @@ vectorised! {
             let lane = inlet.base + wide * BLOCK;
             let terms = series.block(lane);
             let column = ring.column(lane);
+            let list = &mut lists[lane / BLOCK];
             for (at, ticks) in spikes.ticks.chunks(TOGETHER).enumerate() {
                 let units = &spikes.units[at * TOGETHER..];
                 let (next, beside) = next_group(spikes.units, (at + 1) * TOGETHER, wide, TOGETHER);
@@ -107,7 +109,9 @@ vectorised! {
                     rows.fetch(unit as usize, beside);
                 }
                 for (b, (t, &unit)) in ticks.iter().zip(units).enumerate() {
-                    falls.place(b, turn, t.minus(turn.seam), &rows.of(unit as usize)[wide].delay, nothing);
+                    let delay = &rows.of(unit as usize)[wide].delay;
+                    falls.place(b, turn, t.minus(turn.seam), delay, nothing);
+                    list.push(arrivals::<T>(*t, delay));
                 }
                 for (b, &unit) in units.iter().take(ticks.len()).enumerate() {
                     falls.weigh(b, terms, &rows.of(unit as usize)[wide].weight);
@@ -131,6 +135,7 @@ vectorised! {
         t: T::Ticks,
         unit: u32,
         early: T::Ticks,
+        lists: &mut [List],
         falls: &mut Falls<T>,
         late: &mut Vec<u32>,
     ) {
@@ -142,6 +147,7 @@ vectorised! {
             let first = start * TOGETHER * BLOCK;
             for (b, block) in blocks.iter().enumerate() {
                 falls.weight[b] = block.weight;
+                lists[(inlet.base + first) / BLOCK + b].push(arrivals::<T>(t, &block.delay));
                 if falls.place(b, turn, since, &block.delay, early) {
                     let own = BLOCK.min(n - (first + b * BLOCK));
                     hold_back(&block.delay, since, first + b * BLOCK, own, early, &mut falls.weight[b], late);
