@@ -7,6 +7,7 @@ use crate::math::{Real, Simd, Ticks};
 use crate::record::inlets::{BLOCK, Inlet};
 use crate::simulate::eventwise::Source;
 use crate::vectorised;
+use std::collections::VecDeque;
 
 /// 64ths of a window.
 const PARTS: u16 = 64;
@@ -65,7 +66,7 @@ pub type Row = [u16; BLOCK];
 pub struct List {
     /// The spike that the first tile begins with.
     first: usize,
-    tiles: Vec<Tile>,
+    tiles: VecDeque<Tile>,
     /// Those after the tiles, spike by spike.
     rows: Vec<Row>,
 }
@@ -112,9 +113,9 @@ impl List {
         let full = self.rows.len() / BLOCK * BLOCK;
         if full > 0 {
             for rows in self.rows[..full].chunks(BLOCK) {
-                self.tiles.push([[0; BLOCK]; BLOCK]);
-                let last = self.tiles.len() - 1;
-                turn::<T>(simd, rows, &mut self.tiles[last]);
+                let mut tile = [[0; BLOCK]; BLOCK];
+                turn::<T>(simd, rows, &mut tile);
+                self.tiles.push_back(tile);
             }
             self.rows.drain(..full);
         }
@@ -194,7 +195,17 @@ impl<T: Real> Lists<T> {
             list.settle::<T>(play.simd);
             hits.clear();
             let over = ((sent.first - list.first) / BLOCK).min(list.tiles.len());
-            find::<T>(play.simd, &list.tiles[over..], &list.rows, lane % BLOCK, start.coarse().wrapping_sub(1), hits);
+            let (tiles, more) = list.tiles.as_slices();
+            let (tiles, more) = (&tiles[over.min(tiles.len())..], &more[over.saturating_sub(tiles.len())..]);
+            let from = start.coarse().wrapping_sub(1);
+            find::<T>(play.simd, tiles, 0, lane % BLOCK, from, hits);
+            find::<T>(play.simd, more, tiles.len(), lane % BLOCK, from, hits);
+            let last = tiles.len() + more.len();
+            for (k, row) in list.rows.iter().enumerate() {
+                if row[lane % BLOCK].wrapping_sub(from) <= PARTS {
+                    hits.push((last * BLOCK + k) as u32);
+                }
+            }
             let first = list.first + over * BLOCK;
             for &k in hits.iter() {
                 if let Some(mark) = sent.marks.get(first + k as usize) {
@@ -223,9 +234,10 @@ impl<T: Real> Lists<T> {
 }
 
 vectorised! {
-    /// Which spikes reach a lane within a window that begins at `from`, or one part beside it.
-    fn find<T>(tiles: &[Tile], rows: &[Row], lane: usize, from: u16, hits: &mut Vec<u32>) {
-        for (first, tile) in tiles.iter().enumerate() {
+    /// Which spikes reach a lane within a window that begins at `from`, or one part beside it; `first`: number of the first
+    /// tile.
+    fn find<T>(tiles: &[Tile], first: usize, lane: usize, from: u16, hits: &mut Vec<u32>) {
+        for (n, tile) in tiles.iter().enumerate() {
             let at = &tile[lane % BLOCK];
             let mut any = 0;
             for &at in at {
@@ -233,17 +245,12 @@ vectorised! {
             }
             if any != 0 {
                 // Without a branch that nobody can foresee.
-                let (mut some, mut n) = ([0; BLOCK + 1], 0);
+                let (mut some, mut m) = ([0; BLOCK + 1], 0);
                 for (k, &at) in at.iter().enumerate() {
-                    some[n] = (first * BLOCK + k) as u32;
-                    n += usize::from(at.wrapping_sub(from) <= PARTS);
+                    some[m] = ((first + n) * BLOCK + k) as u32;
+                    m += usize::from(at.wrapping_sub(from) <= PARTS);
                 }
-                hits.extend_from_slice(&some[..n]);
-            }
-        }
-        for (k, row) in rows.iter().enumerate() {
-            if row[lane % BLOCK].wrapping_sub(from) <= PARTS {
-                hits.push((tiles.len() * BLOCK + k) as u32);
+                hits.extend_from_slice(&some[..m]);
             }
         }
     }
