@@ -6,7 +6,7 @@ use crate::neuron::Constants;
 use crate::neuron::modes::Pace;
 
 /// The shortest time constant over a window's length: what [`series`](crate::neuron::series) asks for.
-const PER_TAU: f64 = 8.0;
+const PER_TAU: f64 = 16.0;
 
 /// Windows that delays may reach ahead: twice as many, and some, are told apart in ticks.
 const REACH: f64 = 980.0;

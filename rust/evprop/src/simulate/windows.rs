@@ -41,7 +41,7 @@ use crate::record::inlets::{BLOCK, Inlets};
 use crate::vectorised;
 use exact::{Exact, Fired};
 use lists::{Lists, Sent};
-use ring::{Cell, Departure, Departures, Falls, Ring};
+use ring::{Departure, Departures, Falls, Ring};
 
 /// Windows for which the spikes from outside are taken in at a time.
 const SLAB: usize = 16;
@@ -437,8 +437,10 @@ vectorised! {
     fn evaluate<T>(c: &Columns<T>, ring: &mut Ring<T>, number: usize, states: &mut States<T>) {
         for first in (0..states.u.len()).step_by(BLOCK) {
             let cells = ring.block(first, number);
-            let mut sums: [Cell<T>; BLOCK] = [[T::ZERO; 4]; BLOCK];
-            sums.copy_from_slice(cells);
+            let mut sums = [[T::ZERO; BLOCK]; 3];
+            for (l, [a, b, _, above]) in cells.iter_mut().enumerate().take(BLOCK) {
+                (sums[0][l], sums[1][l], sums[2][l]) = (*a, *b, *above);
+            }
             cells.fill([T::ZERO; 4]);
             let (u, i) = (lanes(&states.u, first), lanes(&states.i, first));
             let (mem, syn) = (lanes(&c.whole.mem, first), lanes(&c.whole.syn, first));
@@ -451,9 +453,9 @@ vectorised! {
             let (up, down) = (&mut states.up[own.clone()], &mut states.down[own.clone()]);
             let suspect = &mut states.suspect[own];
             for l in 0..BLOCK {
-                let more_i = sums[l][1] * of_i;
-                let more_u = sums[l][0] * of_u - gamma * more_i;
-                let above = sums[l][3] * of_i;
+                let more_i = sums[1][l] * of_i;
+                let more_u = sums[0][l] * of_u - gamma * more_i;
+                let above = sums[2][l] * of_i;
                 let below = (above - more_i).larger(T::ZERO) * growth[l];
                 let above = above * growth[l];
                 end_u[l] = u[l] + (u[l] * mem[l] + i[l] * kappa[l]) + more_u;

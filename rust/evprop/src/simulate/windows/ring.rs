@@ -45,7 +45,7 @@ impl<T: Real> Ring<T> {
 
     /// Makes the cells of a block of lanes refer to a seam one ring later: factors of both modes.
     pub fn fade(&mut self, first_lane: usize, [mem, syn]: [T; 2]) {
-        for [a, b, _, above] in self.column(first_lane) {
+        for [a, b, _, above] in self.column(first_lane).cells {
             (*a, *b, *above) = (*a * mem, *b * syn, *above * syn);
         }
     }
@@ -59,14 +59,9 @@ impl<T: Real> Ring<T> {
 
     /// All cells of a block of lanes.
     #[inline(always)]
-    fn column(&mut self, first_lane: usize) -> &mut [Cell<T>] {
+    fn column(&mut self, first_lane: usize) -> Column<'_, T> {
         let at = first_lane * self.windows;
-        &mut self.cells[at..at + BLOCK * self.windows]
-    }
-
-    #[inline(always)]
-    fn cell(&mut self, lane: usize, at: u32) -> &mut Cell<T> {
-        &mut self.column(lane / BLOCK * BLOCK)[at as usize + lane % BLOCK]
+        Column { cells: &mut self.cells[at..at + BLOCK * self.windows] }
     }
 
     /// A spike at `t` in window `now` or later will arrive.
@@ -79,6 +74,19 @@ impl<T: Real> Ring<T> {
     #[inline(always)]
     fn turn(&self) -> Turn<T> {
         Turn { seam: T::Ticks::window(self.seam), windows: T::Ticks::window(self.windows).whole() }
+    }
+}
+
+/// The cells of a block of lanes: at least one window of them.
+struct Column<'a, T> {
+    cells: &'a mut [Cell<T>],
+}
+
+impl<T: Real> Column<'_, T> {
+    /// That of lane `k` of the block in the window whose first cell is `at`.
+    #[inline(always)]
+    fn cell(&mut self, at: u32, k: usize) -> &mut Cell<T> {
+        &mut self.cells[at as usize + k]
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
 use super::values::TOGETHER;
-use super::{BLOCK, Cell, Departures, Falls, List, Ring, Turn, add, arrivals};
+use super::{BLOCK, Cell, Column, Departures, Falls, List, Ring, Turn, add, arrivals};
 use crate::math::{Real, Ticks, prefetch};
 use crate::record::inlets::{Inlet, PairBlock, Rows, next_group};
 use crate::vectorised;
@@ -38,6 +38,16 @@ fn cell<T: Real>([mem, syn]: [T; 2], growth: [T; 2]) -> Cell<T> {
     cell
 }
 
+impl<T: Real> Column<'_, T> {
+    /// Adds a block.
+    #[inline(always)]
+    fn scatter(&mut self, at: &[u32; BLOCK], pairs: &[[T; 2]; BLOCK], growth: [T; 2]) {
+        for k in 0..BLOCK {
+            add(self.cell(at[k], k), &cell(pairs[k], growth));
+        }
+    }
+}
+
 vectorised! {
     /// Dense rows of some spikes.
     pub fn admit<T>(
@@ -50,7 +60,7 @@ vectorised! {
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
         for wide in 0..inlet.synapses.n_post.div_ceil(BLOCK) {
-            let column = ring.column(inlet.base + wide * BLOCK);
+            let mut column = ring.column(inlet.base + wide * BLOCK);
             let list = &mut lists[inlet.base / BLOCK + wide];
             for first in (0..spikes.units.len()).step_by(TOGETHER) {
                 let units = &spikes.units[first..];
@@ -66,9 +76,7 @@ vectorised! {
                 }
                 for (b, &unit) in units.iter().enumerate() {
                     let (pairs, growth) = (&rows.of(unit as usize)[wide].pairs, spikes.growth[first + b]);
-                    for k in 0..BLOCK {
-                        add(&mut column[falls.at[b][k] as usize + k], &cell(pairs[k], growth));
-                    }
+                    column.scatter(&falls.at[b], pairs, growth);
                 }
             }
         }
@@ -101,23 +109,23 @@ vectorised! {
                 lists[(inlet.base + first) / BLOCK + b].push(arrivals::<T>(t, &block.delay));
                 let column = ring.column(inlet.base + first + b * BLOCK);
                 for k in 0..BLOCK {
-                    prefetch(column, falls.at[b][k] as usize + k);
+                    prefetch(column.cells, falls.at[b][k] as usize + k);
                 }
             }
             for (b, block) in blocks.iter().enumerate() {
                 let first = first + b * BLOCK;
-                let mut pairs = block.pairs;
+                let mut column = ring.column(inlet.base + first);
                 if some[b] {
+                    let mut pairs = block.pairs;
                     for k in 0..BLOCK.min(n - first) {
                         if since.plus(block.delay[k]).whole() < early {
                             late.push((first + k) as u32);
                             pairs[k] = [T::ZERO; 2];
                         }
                     }
-                }
-                let column = ring.column(inlet.base + first);
-                for k in 0..BLOCK {
-                    add(&mut column[falls.at[b][k] as usize + k], &cell(pairs[k], growth));
+                    column.scatter(&falls.at[b], &pairs, growth);
+                } else {
+                    column.scatter(&falls.at[b], &block.pairs, growth);
                 }
             }
         }
@@ -144,7 +152,9 @@ pub fn sparse_row<T: Real>(
         if ahead < early {
             late.push(k as u32);
         } else {
-            add(ring.cell(inlet.base + row.target(k), turn.at(ahead)), &cell(pair, growth));
+            let lane = inlet.base + row.target(k);
+            let mut column = ring.column(lane / BLOCK * BLOCK);
+            add(column.cell(turn.at(ahead), lane % BLOCK), &cell(pair, growth));
         }
     }
 }

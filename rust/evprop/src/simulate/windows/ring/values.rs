@@ -1,5 +1,5 @@
 //! Arrivals as what they add to `u` and `i` at the end of their window, from power series over the time left in it.
-use super::{BLOCK, Cell, Departures, List, Ring, Turn, add, arrivals};
+use super::{BLOCK, Cell, Column, Departures, List, Ring, Turn, add, arrivals};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
 use crate::record::inlets::{Inlet, RowBlock, Rows, next_group};
@@ -78,9 +78,9 @@ impl<T: Real> Falls<T> {
 
     /// Adds block `b` to the cells of its lanes.
     #[inline(always)]
-    fn add(&self, b: usize, column: &mut [Cell<T>]) {
+    fn add(&self, b: usize, column: &mut Column<'_, T>) {
         for k in 0..BLOCK {
-            add(&mut column[self.at[b][k] as usize + k], &self.cells[b][k]);
+            add(column.cell(self.at[b][k], k), &self.cells[b][k]);
         }
     }
 }
@@ -100,7 +100,7 @@ vectorised! {
         for wide in 0..inlet.synapses.n_post.div_ceil(BLOCK) {
             let lane = inlet.base + wide * BLOCK;
             let terms = series.block(lane);
-            let column = ring.column(lane);
+            let mut column = ring.column(lane);
             let list = &mut lists[lane / BLOCK];
             for (at, ticks) in spikes.ticks.chunks(TOGETHER).enumerate() {
                 let units = &spikes.units[at * TOGETHER..];
@@ -118,7 +118,7 @@ vectorised! {
                 }
                 falls.turn(ticks.len());
                 for b in 0..ticks.len() {
-                    falls.add(b, column);
+                    falls.add(b, &mut column);
                 }
             }
         }
@@ -154,7 +154,7 @@ vectorised! {
                 }
                 let column = ring.column(inlet.base + first + b * BLOCK);
                 for k in 0..BLOCK {
-                    prefetch(column, falls.at[b][k] as usize + k);
+                    prefetch(column.cells, falls.at[b][k] as usize + k);
                 }
             }
             for b in 0..blocks.len() {
@@ -164,7 +164,7 @@ vectorised! {
             }
             falls.turn(blocks.len());
             for b in 0..blocks.len() {
-                falls.add(b, ring.column(inlet.base + first + b * BLOCK));
+                falls.add(b, &mut ring.column(inlet.base + first + b * BLOCK));
             }
         }
     }
@@ -221,7 +221,8 @@ vectorised! {
             falls.weigh(0, &series.of(&lane), &weight);
             falls.turn(1);
             for (k, &lane) in lane.iter().enumerate().take(own) {
-                add(ring.cell(lane, falls.at[0][k]), &falls.cells[0][k]);
+                let mut column = ring.column(lane / BLOCK * BLOCK);
+                add(column.cell(falls.at[0][k], lane % BLOCK), &falls.cells[0][k]);
             }
         }
     }
