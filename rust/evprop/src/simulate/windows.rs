@@ -41,7 +41,7 @@ use crate::record::inlets::{BLOCK, Inlets};
 use crate::vectorised;
 use exact::{Exact, Fired};
 use lists::{Lists, Sent};
-use ring::{Departure, Departures, Falls, Ring};
+use ring::{Ahead, Departure, Departures, Falls, Ring};
 
 /// Windows for which the spikes from outside are taken in at a time.
 const SLAB: usize = 16;
@@ -282,7 +282,8 @@ impl<T: Real> Windows<T> {
                         self.ring.reach(now, last, inlet);
                     }
                     let lists = self.lists.of_inlet(q);
-                    ring::admit(play.simd, &mut self.ring, &self.series, inlet, fresh, lists, &mut self.falls);
+                    let ahead = Ahead { ring: &mut self.ring, lists, falls: &mut self.falls };
+                    ring::admit(play.simd, ahead, &self.series, inlet, fresh);
                     while sent.first < sent.len() && over(train.times[sent.first]) {
                         sent.first += 1;
                     }
@@ -364,7 +365,8 @@ impl<T: Real> Windows<T> {
             let since = (time - play.inlets.grid.start(ring.seam)).max(0.0);
             let growth = inlet.pace().map_or([T::ONE; 2], |pace| pace.growth(since));
             let spike = Departure { ticks, unit, growth, now: window.number };
-            ring::spread(play.simd, ring, series, inlet, spike, lists.of_inlet(q), falls, late);
+            let ahead = Ahead { ring, lists: lists.of_inlet(q), falls };
+            ring::spread(play.simd, ahead, series, inlet, spike, late);
             // From here on it is found when a lane's arrivals are looked up.
             self.sent[q].push(ticks, unit);
             let late = std::mem::take(&mut self.late);

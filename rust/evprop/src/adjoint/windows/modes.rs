@@ -262,10 +262,10 @@ impl<T: Real> Looks<T> {
             (growth.0[2 * k], growth.0[2 * k + 1]) = (mem, syn);
         }
         let (mut more, mut lost) = (Aligned([T::ZERO; PAIRS]), [T::ZERO; PAIRS]);
-        for l in 0..PAIRS {
+        for (l, lost) in lost.iter_mut().enumerate() {
             let there = !found.0[l].is_nan();
             more.0[l] = if there { found.0[l] * growth.0[l] } else { T::ZERO };
-            lost[l] = if there { T::ZERO } else { T::ONE };
+            *lost = if there { T::ZERO } else { T::ONE };
         }
         if let Some(pairs) = pairs {
             let mut own = self.sums[place.spike];

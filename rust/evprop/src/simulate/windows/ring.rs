@@ -147,15 +147,24 @@ pub struct Departure<T: Real> {
     pub now: usize,
 }
 
+/// Where arrivals go.
+#[derive(Debug)]
+pub struct Ahead<'a, T: Real> {
+    /// Their sums.
+    pub ring: &'a mut Ring<T>,
+    /// Of the inlet in question, where its rows are dense.
+    pub lists: &'a mut [List],
+    /// Scratch.
+    pub falls: &'a mut Falls<T>,
+}
+
 /// Gives the windows ahead, and the lists of the inlet's blocks if its rows are dense, all that some spikes bring through the synapses of one inlet.
 pub fn admit<T: Real>(
     simd: Simd,
-    ring: &mut Ring<T>,
+    Ahead { ring, lists, falls }: Ahead<'_, T>,
     series: &Series<T>,
     inlet: &Inlet<'_, T>,
     spikes: Departures<'_, T>,
-    lists: &mut [List],
-    falls: &mut Falls<T>,
 ) {
     let nothing = T::Ticks::default();
     match &inlet.rows {
@@ -177,12 +186,10 @@ pub fn admit<T: Real>(
 /// The same for one spike within a window under way: `late` receives the synapses of those that arrive in that very window.
 pub fn spread<T: Real>(
     simd: Simd,
-    ring: &mut Ring<T>,
+    Ahead { ring, lists, falls }: Ahead<'_, T>,
     series: &Series<T>,
     inlet: &Inlet<'_, T>,
     spike: Departure<T>,
-    lists: &mut [List],
-    falls: &mut Falls<T>,
     late: &mut Vec<u32>,
 ) {
     let Departure { ticks, unit, growth, now } = spike;

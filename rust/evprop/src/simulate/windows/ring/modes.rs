@@ -117,10 +117,10 @@ vectorised! {
                 let mut column = ring.column(inlet.base + first);
                 if some[b] {
                     let mut pairs = block.pairs;
-                    for k in 0..BLOCK.min(n - first) {
-                        if since.plus(block.delay[k]).whole() < early {
+                    for (k, (pair, &delay)) in pairs.iter_mut().zip(&block.delay).take(n - first).enumerate() {
+                        if since.plus(delay).whole() < early {
                             late.push((first + k) as u32);
-                            pairs[k] = [T::ZERO; 2];
+                            *pair = [T::ZERO; 2];
                         }
                     }
                     column.scatter(&falls.at[b], &pairs, growth);
