@@ -9,7 +9,8 @@
 //! dL/dw += lambda_i(s)          dL/dd += w (lambda_i(s)/tau_syn - lambda_v(s)/tau_mem)
 //! ```
 //!
-//! Where it has one, the entry is NaN, and the nodes themselves are asked. Spikes of the component, looks of readouts and
+//! (Where neurons are alike it is kept as two modes that do not change between nodes, and this is less than half of the work:
+//! [`modes`].) Where it has one, the entry is NaN, and the nodes themselves are asked. Spikes of the component, looks of readouts and
 //! releases are taken together, latest first, so everything after an instant is known when its turn comes. Spikes from
 //! outside only read lambda: they are taken some windows at a time. Memory holds windows over the longest delay, whatever
 //! the duration.

@@ -82,6 +82,22 @@ impl Grid {
 mod tests {
     use super::Grid;
     use crate::math::Ticks;
+    use crate::neuron::modes::Pace;
+
+    #[test]
+    fn modes_carry_what_stays_a_number() {
+        let grid = Grid::new::<f32>(5.0 / 16.0);
+        let pace = Pace { gamma: 1.0 / 3.0, rates: [1.0 / 20.0, 1.0 / 5.0] };
+        for reach in [0.0, 62.0, 115.0] {
+            assert!(grid.carries::<f32>(pace, &[0.5, -3.0], reach));
+            let [_, grown] = pace.growth::<f32>(2.0 * reach + 300.0 * grid.step);
+            assert!((3.0 * grown * 3.0 * grown).is_finite());
+        }
+        assert!(!grid.carries::<f32>(pace, &[0.5], 116.0), "more windows than 16 bits tell apart");
+        assert!(!grid.carries::<f32>(pace, &[1e-3, -1e12], 62.0), "too large when grown");
+        assert!(grid.carries::<f64>(pace, &[1e-3, -1e12], 62.0));
+        assert!(!grid.carries::<f32>(pace, &[f32::INFINITY], 0.0));
+    }
 
     #[test]
     fn a_window_holds_its_start_and_not_its_end() {
