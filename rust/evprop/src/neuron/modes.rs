@@ -45,13 +45,15 @@ impl Pace {
     /// `e^{d/tau}` of both modes, `d` >= 0.
     #[inline(always)]
     pub fn growth<T: Real>(self, d: f64) -> [T; 2] {
-        self.rates.map(|rate| T::of(1.0 / Real::exp_neg(-d * rate)))
+        let [mem, syn] = self.rates;
+        [T::of(1.0 / Real::exp_neg(-d * mem)), T::of(1.0 / Real::exp_neg(-d * syn))]
     }
 
     /// `e^{-d/tau}` of both modes, `d` >= 0.
     #[inline(always)]
     pub fn decay<T: Real>(self, d: f64) -> [T; 2] {
-        self.rates.map(|rate| T::of(Real::exp_neg(-d * rate)))
+        let [mem, syn] = self.rates;
+        [T::of(Real::exp_neg(-d * mem)), T::of(Real::exp_neg(-d * syn))]
     }
 }
 
