@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConfigError, ParameterError, nearest
 from ..spikes import Spikes
-from .victim import Floats, Labels, Seen, SpikeAttack, Victim, rebuilt, replaced
+from .victim import Floats, SpikeAttack, Victim, rebuilt, replaced
 
 NORMS = ("linf", "l2")
 
@@ -66,11 +66,7 @@ def shift_times(
         slopes = None if seen.slopes is None else seen.slopes[~fooled[mover.moved.samples]]
         left = left[~fooled]
         mover.keep(~fooled)
-    return _finished(victim, best, wanted, Seen(losses, classes, None))
-
-
-def _finished(victim: Victim, best: Spikes, wanted: Labels, seen: Seen) -> SpikeAttack:
-    return SpikeAttack(best, seen.losses, seen.classes, seen.classes != wanted)
+    return SpikeAttack(best, losses, classes, classes != wanted)
 
 
 class _Mover:
