@@ -33,7 +33,7 @@ from evprop.experiment import Experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
 
-SAMPLES, WITHIN = 50, 2.0
+SAMPLES, WITHIN = 200, 2.0
 RATES = (0.03, 0.1, 0.3, 1.0)
 BITS = (8, 6, 4, 3, 2)
 STEPS = (0.5, 1.0, 2.0, 5.0)
@@ -48,9 +48,14 @@ def main() -> None:
     parser.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS")
     parser.add_argument("--rate", type=float, default=Settings.rate)
     parser.add_argument("--size", type=int)
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="for the search, and for agreement")
     arguments = parser.parse_args()
     settings = Settings(
-        dt=arguments.dt, within=WITHIN, samples=SAMPLES, epochs=arguments.fine_tune, rate=arguments.rate
+        dt=arguments.dt,
+        within=WITHIN,
+        samples=arguments.samples,
+        epochs=arguments.fine_tune,
+        rate=arguments.rate,
     )
     if arguments.table in ("deploy", "rates"):
         {"deploy": deployed, "rates": rates}[arguments.table](arguments.runs, settings, arguments.size)
@@ -59,7 +64,7 @@ def main() -> None:
         experiment, params = open_run(run)
         print(f"\n{run.name}\n")
         table = {"bits": bits, "steps": steps}[arguments.table]
-        table(experiment, params, test_set(experiment, arguments.size), arguments.dt)
+        table(experiment, params, test_set(experiment, arguments.size), settings)
 
 
 def rates(runs: list[Path], settings: Settings, size: int | None) -> None:
@@ -146,8 +151,9 @@ def accuracy(experiment: Experiment, params: dict, data: Dataset, simulator: obj
     return f"{100.0 * seen.accuracy:.2f}"
 
 
-def bits(experiment: Experiment, params: dict, test: Dataset, dt: float) -> None:
+def bits(experiment: Experiment, params: dict, test: Dataset, settings: Settings) -> None:
     """Weights of fewer bits, by rule and by search."""
+    dt = settings.dt
     print(f"float: {accuracy(experiment, params, test, experiment.simulator)} %; dt {dt:g} ms\n")
     print("| bits | percentile | max | search |")
     print("|---:|---:|---:|---:|")
@@ -156,7 +162,7 @@ def bits(experiment: Experiment, params: dict, test: Dataset, dt: float) -> None
         cells = [accuracy(experiment, params, test, chip(experiment, dt, num_weight_bits=n, scale="percentile"))]
         cells.append(accuracy(experiment, params, test, plain))
         try:
-            cells.append(accuracy(experiment, params, test, searched(experiment, params, plain)))
+            cells.append(accuracy(experiment, params, test, searched(experiment, params, plain, settings.samples)))
         except evprop.errors.HardwareError:
             cells.append("refused")
         print(f"| {n} | {' | '.join(cells)} |", flush=True)
@@ -166,16 +172,16 @@ def chip(experiment: Experiment, dt: float, **more: object) -> evprop.Loihi2:
     return evprop.Loihi2(dt=dt, clip_delays=True, dtype=experiment.simulator.dtype, **more)
 
 
-def searched(experiment: Experiment, params: dict, simulator: evprop.Loihi2) -> evprop.Loihi2:
-    train = experiment.data["train"].spikes[:SAMPLES]
+def searched(experiment: Experiment, params: dict, simulator: evprop.Loihi2, samples: int) -> evprop.Loihi2:
+    train = experiment.data["train"].spikes[:samples]
     return search_scales(
         experiment.net, params, train, simulator, duration=experiment.duration, within=WITHIN
     ).simulator
 
 
-def steps(experiment: Experiment, params: dict, test: Dataset, _dt: float) -> None:
+def steps(experiment: Experiment, params: dict, test: Dataset, settings: Settings) -> None:
     """The grid: the exact engine with inputs on it, and the chip's model."""
-    some = test.spikes[:SAMPLES]
+    some = test.spikes[: settings.samples]
     exact = evprop.simulate(
         experiment.net, params, some, duration=experiment.duration, simulator=experiment.simulator
     ).spikes["hidden"]
