@@ -3,15 +3,16 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+CUDA_VENV ?= .venv-cuda
 BIN := $(VENV)/bin
 ARGS ?=
 RUST_SOURCES := Cargo.toml $(wildcard Cargo.lock) pyproject.toml \
-	$(shell find rust -name '*.rs' -o -name 'Cargo.toml' | sort)
+	$(shell find rust -name '*.rs' -o -name '*.ptx' -o -name 'Cargo.toml' | sort)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-rust test-python test-slow test-extras lint format bench bench-peers docs wheel wheel-check ci clean FORCE
+.PHONY: help train test test-rust test-python test-slow test-extras lint format bench bench-peers docs wheel wheel-check ptx ptx-check ptx-report ci clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -98,8 +99,22 @@ wheel: $(VENV)/.packages ## one abi3 wheel for Python 3.11 and later, in dist/
 wheel-check: wheel ## install the wheel alone in an empty virtual environment without Rust, count what it brings, try it
 	"$(BIN)/python" tools/wheel_check.py $$(ls -t dist/*.whl | head -n 1)
 
-ci: test lint ## what CI runs
+$(CUDA_VENV)/.packages: requirements-cuda.txt
+	"$(PYTHON)" -m venv "$(CUDA_VENV)"
+	"$(CUDA_VENV)/bin/python" -m pip install --quiet --requirement requirements-cuda.txt
+	@touch "$@"
+
+ptx: $(CUDA_VENV)/.packages ## compile the CUDA kernels with NVRTC (no GPU and no toolkit needed)
+	"$(CUDA_VENV)/bin/python" tools/make_ptx.py
+
+ptx-check: $(CUDA_VENV)/.packages ## fail if the committed PTX is not what the kernels give
+	"$(CUDA_VENV)/bin/python" tools/make_ptx.py --check
+
+ptx-report: $(CUDA_VENV)/.packages ## registers, spills and shared memory of each kernel
+	"$(CUDA_VENV)/bin/python" tools/make_ptx.py --report
+
+ci: test lint ptx-check ## what CI runs
 
 clean: ## remove what the targets above made (runs/ stays)
 	cargo clean
-	rm -rf "$(VENV)" .venv-peers .venv-extras docs/_build dist python/evprop/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" .venv-cuda .venv-peers .venv-extras docs/_build dist python/evprop/_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -74,6 +74,7 @@ PYTHON = {
     "bench": 15,
     "estimator": 15,
     "experiment": 15,
+    "check": 16,
     "deploy": 16,
     "report": 16,
     "sweep": 16,

@@ -77,6 +77,19 @@ def simulate(
     max_spikes: int,
     stop_when_fired: int | None = None,
 ) -> CoreRecord: ...
+def cuda_device(ordinal: int) -> str: ...
+def cuda_simulate(
+    core: CoreNetwork,
+    params: list[_Array],
+    inputs: list[_Spikes],
+    duration: float,
+    readouts: list[tuple[int, tuple[Any, ...]]],
+    dtype: str,
+    max_spikes: int,
+    stop_when_fired: int | None,
+    ordinal: int,
+    given: tuple[int | None, float | None, int | None, int | None, int | None] = ...,
+) -> CoreRecord: ...
 def replay(
     core: CoreNetwork,
     params: list[_Array],
@@ -117,6 +130,8 @@ def backward(
     scale: float,
     max_dw_norm: float | None,
     min_vdot: float | None,
+    ordinal: int | None = None,
+    given: tuple[int | None, float | None, int | None, int | None, int | None] = ...,
 ) -> tuple[list[_Array | None], list[_Floats] | None, dict[str, Any]]: ...
 def trace(
     core: CoreNetwork,

@@ -1,4 +1,4 @@
-"""The command line: ``evprop train | sweep | eval | deploy | report | info | bench``."""
+"""The command line: ``evprop train | sweep | eval | deploy | report | info | check | bench``."""
 
 from __future__ import annotations
 
@@ -356,15 +356,35 @@ def info() -> None:
 
 
 def cuda_status() -> str:
-    """Whether evprop can use a GPU, and why not."""
-    from .errors import ConfigError
-    from .simulators import Exact
+    """Which GPU evprop can use, or why none."""
+    from . import _core
+    from .errors import DeviceError
 
     try:
-        Exact(device="cuda")
-    except ConfigError as error:
+        return _core.cuda_device(0)
+    except DeviceError as error:
         return f"no: {error}"
-    return "yes"
+
+
+@main.command()
+@click.option("--device", default="cuda", show_default=True, help='"cuda", or "cuda:N".')
+@click.option("--networks", type=int, default=50, show_default=True, help="How many random networks.")
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="About how long to measure each workload.")
+@click.option("--speed/--no-speed", default=True, help="Measure the workloads of bench too.")
+@click.option("--out", type=click.Path(path_type=Path), help="A JSON file to write, to be sent to us.")
+def check(device: str, networks: int, seconds: float, speed: bool, out: Path | None) -> None:
+    """Compare a GPU with the CPU on random networks, and measure both; ends with 1 where they disagree."""
+    with _clear_errors():
+        from .check import check_up
+
+        workloads = ("Y", "S-none", "S-learn", "S-axonal") if speed else ()
+        found = check_up(device, networks=networks, seconds=seconds, workloads=workloads)
+        for line in found.lines():
+            click.echo(line)
+        if out is not None:
+            found.write(out)
+        if not found.good:
+            raise SystemExit(1)
 
 
 @main.command()

@@ -84,6 +84,10 @@ class HardwareError(EvpropError, ValueError):
     """A network, number or file that a chip, or its model, cannot take."""
 
 
+class DeviceError(EvpropError, RuntimeError):
+    """A GPU that is not there, or not fit, or that failed."""
+
+
 class MissingExtraError(EvpropError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 

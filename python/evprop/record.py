@@ -36,6 +36,7 @@ class Record:
         readout: {population: [array (batch, n) for each readout asked for]} (`Sampled`: (batch, m, n)).
         readouts: {population: [the readouts asked for]}.
         stop_when_fired: the population whose first spikes ended the samples (`Exact`), or None.
+        device: where it was simulated, and where its gradients are computed.
         min_vdot: the floor of dV/dt at a spike, for observed spikes only (`from_spikes`); else None.
     """
 
@@ -52,6 +53,7 @@ class Record:
         readouts: Mapping[str, Sequence[Readout]] | None = None,
         min_vdot: float | None = None,
         stop_when_fired: str | None = None,
+        device: str = "cpu",
     ) -> None:
         self.network = network
         self.params = params
@@ -61,6 +63,7 @@ class Record:
         self.readouts: Mapping[str, Sequence[Readout]] = readouts or {}
         self.min_vdot = min_vdot
         self.stop_when_fired = stop_when_fired
+        self.device = device
         self.batch_size = len(next(iter(inputs.values())))
         self._core_record = core_record
         self._arrays = arrays

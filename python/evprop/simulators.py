@@ -7,6 +7,7 @@ with a ``dtype`` and a ``simulate`` method of this shape will do.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -54,6 +55,14 @@ class Decides(Protocol):
         """(batch,) int64 classes."""
 
 
+def device_ordinal(device: object) -> int | None:
+    """The number of a CUDA device; None for the CPU."""
+    found = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
+    if found is None:
+        raise ConfigError(f'Exact: device is {device!r}; known are "cpu", "cuda" and "cuda:N".')
+    return None if device == "cpu" else int(found[1] or 0)
+
+
 @dataclass(frozen=True)
 class Exact:
     """Event by event, without a time step: every threshold crossing to the last bit.
@@ -66,7 +75,8 @@ class Exact:
             spikes, of any population, are left out (the end of each sample is ``record.ends``). Value and gradients
             of a loss of its first spikes stay what they are; any other loss, and readouts, are refused. None plays
             every sample to its end.
-        device: "cpu".
+        device: "cpu", or "cuda" ("cuda:1" and so on): an NVIDIA GPU, whose driver is looked for here; a `DeviceError`
+            says what is missing. Spikes and readouts agree to rounding.
     """
 
     dtype: str = "float64"
@@ -87,10 +97,9 @@ class Exact:
             raise ConfigError(
                 f"Exact: stop_when_fired is {self.stop_when_fired!r}; give the name of a LIF population, or None."
             )
-        if self.device != "cpu":
-            raise ConfigError(
-                f'Exact: device {self.device!r} is not available in this version; use device="cpu".'
-            )
+        ordinal = device_ordinal(self.device)
+        if ordinal is not None:
+            _core.cuda_device(ordinal)
 
     def simulate(
         self,
@@ -107,10 +116,10 @@ class Exact:
         inputs = collect_inputs(net, spikes, span)
         specs = readout_specs(net, readouts, span)
         stop = None if self.stop_when_fired is None else _stop(net, self.stop_when_fired, specs)
+        asked = (net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes, stop)
+        ordinal = device_ordinal(self.device)
         try:
-            core_record = _core.simulate(
-                net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes, stop
-            )
+            core_record = _core.simulate(*asked) if ordinal is None else _core.cuda_simulate(*asked, ordinal)
         except ParameterError as error:
             refused = error
         else:
@@ -124,6 +133,7 @@ class Exact:
                 dtype=self.dtype,
                 readouts=readouts,
                 stop_when_fired=self.stop_when_fired,
+                device=self.device,
             )
         net.layout.complain(params, self.dtype)  # the core looks at every value; this says it in full
         raise refused

@@ -14,9 +14,11 @@ from .workload_y import workload_y
 WORKLOADS = ("Y", "S-none", "S-learn", "S-axonal", "S-paper")
 
 
-def workload(name: str, *, dtype: str = "float32") -> Workload:
-    """The workload of that name, one of `WORKLOADS`, ready to be measured."""
-    return workload_y(dtype=dtype) if name == "Y" else workload_s(name.removeprefix("S-"), dtype=dtype)
+def workload(name: str, *, dtype: str = "float32", device: str = "cpu") -> Workload:
+    """The workload of that name, one of `WORKLOADS`, ready to be measured on a device."""
+    if name == "Y":
+        return workload_y(dtype=dtype, device=device)
+    return workload_s(name.removeprefix("S-"), dtype=dtype, device=device)
 
 
 __all__ = [

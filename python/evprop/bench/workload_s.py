@@ -77,6 +77,7 @@ def workload_s(
     duration: float = DURATION,
     busy: float | None = None,
     batch: int = BATCH,
+    device: str = "cpu",
 ) -> Workload:
     """Training steps on one batch. ``kind``: one of `KINDS`; ``duration`` in ms.
 
@@ -87,7 +88,7 @@ def workload_s(
     net = network(kind, hidden, drive=(N_SPIKES / DURATION) / (n_spikes / busy))
     params = net.init(seed=0, dtype=dtype)
     spikes, labels = inputs(n_spikes, busy, batch)
-    simulator = Exact(dtype=dtype)
+    simulator = Exact(dtype=dtype, device=device)
     loss = losses.CrossEntropy(readouts.WeightedIntegral(duration))
     adam = Adam(1e-6)
     state = adam.init(net, params)

@@ -26,7 +26,7 @@ N_IN, N_HIDDEN, N_OUT, BATCH = 5, 120, 3, 150
 DURATION = 30.0
 
 
-def workload_y(*, dtype: str = "float64") -> Workload:
+def workload_y(*, dtype: str = "float64", device: str = "cpu") -> Workload:
     """Training steps on the Yin-Yang training set, whole batches alone."""
     net = Network(
         {"input": Input(N_IN), "hidden": LIF(N_HIDDEN), "output": LIF(N_OUT, t_ref=math.inf)},
@@ -36,7 +36,7 @@ def workload_y(*, dtype: str = "float64") -> Workload:
         ],
     )
     params = net.init(seed=0, dtype=dtype)
-    simulator = Exact(dtype=dtype)
+    simulator = Exact(dtype=dtype, device=device)
     loss = losses.FirstSpike(tau_0=0.5, tau_1=6.4, alpha=3e-3)
     adam = Adam(1e-6)
     state = adam.init(net, params)

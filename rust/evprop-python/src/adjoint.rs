@@ -1,5 +1,6 @@
 //! `backward`: cotangents in, gradients out.
 use evprop::adjoint::{Request, backward as core_backward};
+use evprop::cuda::{self, Device, Sizes};
 use evprop::math::{Lines, Simd};
 use evprop::network::Params;
 use evprop::record::Record;
@@ -8,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
+use crate::cuda::{SizesGiven, sizes};
 use crate::enter::enter;
 use crate::errors::{named, raise};
 use crate::network::CoreNetwork;
@@ -23,10 +25,13 @@ struct Asked<'py> {
     scale: f64,
     max_dw_norm: Option<f64>,
     min_vdot: Option<f64>,
+    ordinal: Option<usize>,
+    sizes: Sizes,
 }
 
-/// Gradients, summed over the batch and multiplied by `scale`.
+/// Gradients, summed over the batch and multiplied by `scale`; by CUDA device `ordinal`, if it is given.
 #[pyfunction]
+#[pyo3(signature = (core, params, inputs, record, spike_cotangents, readout_cotangents, wrt, input_times, scale, max_dw_norm, min_vdot, ordinal=None, given=(None, None, None, None, None)))]
 #[allow(clippy::too_many_arguments)]
 pub fn backward<'py>(
     py: Python<'py>,
@@ -41,6 +46,8 @@ pub fn backward<'py>(
     scale: f64,
     max_dw_norm: Option<f64>,
     min_vdot: Option<f64>,
+    ordinal: Option<usize>,
+    given: SizesGiven,
 ) -> PyResult<Outcome<'py>> {
     let list = |given: &[Option<Bound<'py, PyAny>>]| {
         let one = |o: &Option<Bound<'py, PyAny>>| o.as_ref().map(|a| Array::new(a, "cotangent", "float64")).transpose();
@@ -54,6 +61,8 @@ pub fn backward<'py>(
         scale,
         max_dw_norm,
         min_vdot,
+        ordinal,
+        sizes: sizes(given),
     };
     let inputs = spike_list(&inputs)?;
     either!(record, r => run(py, core, &params, &inputs, r, &asked))
@@ -93,8 +102,14 @@ fn run<'py, T: Scalar>(
         min_vdot: asked.min_vdot,
     };
     let simd = Simd::detect();
-    let (gradients, times) =
-        enter(py, |cancel| core_backward(cancel, simd, network, &params, &inputs, record, &request))?;
+    let (ordinal, sizes) = (asked.ordinal, asked.sizes);
+    let (gradients, times) = enter(py, |cancel| match ordinal {
+        None => core_backward(cancel, simd, network, &params, &inputs, record, &request),
+        Some(ordinal) => {
+            let device = Device::open(ordinal)?;
+            cuda::backward(cancel, &device, network, &params, &inputs, record, &request, &sizes)
+        }
+    })?;
     let health = PyDict::new(py);
     health.set_item("min_vdot", gradients.min_vdot)?;
     health.set_item("dropped", gradients.dropped)?;

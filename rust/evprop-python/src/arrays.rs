@@ -1,5 +1,5 @@
 //! NumPy arrays in, without copies: exact dtype, C order, or an error that says what was given and what is needed.
-use evprop::math::Real;
+use evprop::cuda::Number;
 use evprop::spikes::SpikeBatch;
 use numpy::{Element, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::errors::{named, raise};
 
 /// A scalar that NumPy and the core share.
-pub trait Scalar: Real + Element {}
+pub trait Scalar: Number + Element {}
 impl Scalar for f64 {}
 impl Scalar for f32 {}
 

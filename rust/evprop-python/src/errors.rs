@@ -23,6 +23,7 @@ pub fn raise(py: Python<'_>, error: &Error) -> PyErr {
         Error::Network(_) => "NetworkError",
         Error::Parameter { .. } | Error::Argument(_) => "ParameterError",
         Error::Runaway { .. } => "RunawayError",
+        Error::Device(_) => "DeviceError",
         Error::NotConverged { .. } => "ConvergenceError",
         Error::Cancelled => return PyKeyboardInterrupt::new_err("interrupted"),
     };

@@ -176,7 +176,7 @@ pub fn simulate(
     Ok(CoreRecord { record })
 }
 
-fn bad_dtype(py: Python<'_>, dtype: &str) -> PyErr {
+pub(crate) fn bad_dtype(py: Python<'_>, dtype: &str) -> PyErr {
     named(py, "DtypeError", &format!("dtype is '{dtype}'; known are float64 and float32"))
 }
 

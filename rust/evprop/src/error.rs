@@ -113,6 +113,9 @@ pub enum Error {
         /// How many iterations were made.
         iterations: usize,
     },
+    /// A GPU that is not there, or not fit, or that failed.
+    #[error("{0}")]
+    Device(String),
     /// The caller asked to stop (Ctrl-C).
     #[error("interrupted")]
     Cancelled,

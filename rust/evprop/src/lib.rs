@@ -7,9 +7,11 @@
 //! * [`simulate`]: every spike of a batch; [`record`]: what that leaves behind;
 //! * [`loss`]: values and cotangents of spike times and readouts; [`adjoint`]: cotangents to gradients;
 //! * [`hardware`]: neuromorphic chips in their own arithmetic;
+//! * [`cuda`]: the exact simulator on an NVIDIA GPU;
 //! * [`sparse`]: sparse codes in groups, and derivatives through them;
 //! * [`parallel`]: samples over threads, results in a fixed order.
 pub mod adjoint;
+pub mod cuda;
 pub mod error;
 pub mod hardware;
 pub mod loss;

@@ -163,7 +163,8 @@ pub fn backward<T: Real>(
     Ok((gradients, input_times))
 }
 
-fn check<T: Real>(
+/// Refuses cotangents that do not fit the record.
+pub fn check<T: Real>(
     network: &Network,
     inputs: &[SpikeBatch<'_>],
     record: &Record<T>,

@@ -1,5 +1,7 @@
 //! All tests of the engine through its public face: one program, because each compiles the whole engine anew.
 mod common;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod elementary;
 mod known_answers;
 mod recurrent_paths;

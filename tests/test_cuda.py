@@ -1,0 +1,456 @@
+"""The GPU backend without a GPU: its kernels, compiled as plain C++ inside an emulated driver, against the CPU engine.
+
+The emulator (rust/evprop/tests/cuda/emulator.cpp) is a libcuda of its own: loaded first, it is the one that evprop finds.
+Drivers that misbehave, and none at all, are tried in processes of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+
+import evprop
+from evprop import _core, check
+from evprop.cli import main
+from evprop.errors import ConfigError, DeviceError, ParameterError, RunawayError
+from evprop.readouts import Final, Integral, Max, Sampled, WeightedIntegral
+from strategies import Problem, busy_problems
+
+GIVEN = settings(deadline=None, max_examples=60, derandomize=True)
+
+
+def build(repository: Path, folder: Path, *defines: str) -> Path:
+    compiler = shutil.which("g++")
+    assert compiler, "these tests compile the kernels as plain C++ and need g++ on the PATH"
+    core = repository / "rust" / "evprop"
+    library = folder / "libcuda.so.1"
+    command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Werror", "-shared", "-fPIC"]
+    command += ["-Wl,-soname,libcuda.so.1", f"-I{core / 'src' / 'cuda' / 'kernels'}", *defines]
+    command += ["-o", str(library), str(core / "tests" / "cuda" / "emulator.cpp")]
+    subprocess.run(command, check=True)
+    return library
+
+
+@pytest.fixture(scope="session")
+def library(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(repository, tmp_path_factory.mktemp("cuda"))
+
+
+@pytest.fixture(scope="session")
+def emulator(library: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(library))
+    loaded.emulator_in_use.restype = ctypes.c_size_t
+    return loaded
+
+
+@pytest.fixture
+def gpu(emulator: ctypes.CDLL) -> Iterator[ctypes.CDLL]:
+    """The emulated device; everything that was taken must have been given back."""
+    yield emulator
+    assert emulator.emulator_in_use() == 0
+
+
+def readouts_of(problem: Problem) -> dict[str, list[Any]]:
+    """Every readout, of every population that has a voltage; a maximum's derivative is tried where it is smooth."""
+    times = np.linspace(0.0, problem.duration, 5)
+    asked = [Final(), Integral(), WeightedIntegral(12.0), Sampled(times), Max()]
+    return {name: asked for name, p in problem.net.populations.items() if p.kind != "input"}
+
+
+def simulate(problem: Problem, dtype: str, device: str, **readouts: Any) -> evprop.Record:
+    params = {name: np.ascontiguousarray(value, dtype=dtype) for name, value in problem.params.items()}
+    simulator = evprop.Exact(dtype=dtype, max_spikes=3000, device=device)
+    return evprop.simulate(
+        problem.net, params, problem.spikes, duration=problem.duration, simulator=simulator, **readouts
+    )
+
+
+def both(problem: Problem, dtype: str, **readouts: Any) -> tuple[evprop.Record, evprop.Record] | None:
+    """The records of CPU and GPU; None where the network runs away, on both."""
+    try:
+        expected = simulate(problem, dtype, "cpu", **readouts)
+    except RunawayError:
+        with pytest.raises(RunawayError):
+            simulate(problem, dtype, "cuda", **readouts)
+        return None
+    return expected, simulate(problem, dtype, "cuda", **readouts)
+
+
+def trains(record: evprop.Record) -> list[tuple[Any, np.ndarray]]:
+    """Unit by unit: rounding may swap two units that fire at nearly one instant."""
+    found = []
+    for name, spikes in record.spikes.items():
+        for b in range(len(spikes)):
+            times, units = spikes[b]
+            order = np.lexsort((times, units))
+            found.append(((name, b, units[order].tolist()), times[order]))
+    return found
+
+
+def same_counts(expected: evprop.Record, found: evprop.Record) -> bool:
+    return all(x[0] == y[0] for x, y in zip(trains(expected), trains(found), strict=True))
+
+
+def close(a: np.ndarray, b: np.ndarray, share: float, what: str) -> None:
+    size = max(float(np.abs(a).max(initial=0.0)), 1.0)
+    assert a.shape == b.shape, what
+    assert np.abs(a - b).max(initial=0.0) <= share * size, what
+
+
+def cotangents(record: evprop.Record, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    net = record.network
+    times = {
+        name: rng.normal(size=len(record.spikes[name].times))
+        for name, p in net.populations.items()
+        if p.kind == "lif"
+    }
+    values = {name: [rng.normal(size=y.shape) for y in record.readout[name]] for name in record.readouts}
+    return times, values
+
+
+@GIVEN
+@given(problem=busy_problems())
+def test_spikes_readouts_and_gradients_agree(gpu_for_hypothesis: None, problem: Problem) -> None:
+    pair = both(problem, "float64", readouts=readouts_of(problem))
+    if pair is None:
+        return
+    expected, found = pair
+    for (who, times), (who_found, times_found) in zip(trains(expected), trains(found), strict=True):
+        assert who == who_found
+        close(times, times_found, 1e-9, f"spikes of {who[0]}")
+    for name, values in expected.readout.items():
+        for k, value in enumerate(values):
+            close(value, found.readout[name][k], 1e-8, f"readout {k} of {name}")
+    if steep(expected):
+        times, values = cotangents(expected, 1)
+        aligned = reorder(expected, found, times)
+        every = problem.net.layout.names
+        a = evprop.backward(expected, times, values, wrt=[n for n in every if not n.endswith("t_ref")])
+        b = evprop.backward(found, aligned, values, wrt=[n for n in every if not n.endswith("t_ref")])
+        for name in a:
+            close(a[name], b[name], 1e-6, f"gradient of {name}")
+        if isinstance(a.input_times, dict):
+            for name in a.input_times:
+                close(a.input_times[name], b.input_times[name], 1e-6, f"input times of {name}")
+        else:
+            close(a.input_times, b.input_times, 1e-6, "input times")
+        assert np.isclose(a.health.min_vdot, b.health.min_vdot, rtol=1e-6)
+
+
+def steep(record: evprop.Record) -> bool:
+    """Whether no spike is about to vanish: there, a gradient amplifies rounding without bound."""
+    return bool(evprop.backward(record, wrt=[]).health.min_vdot > 1e-3)
+
+
+def reorder(a: evprop.Record, b: evprop.Record, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The cotangents of a's spikes in b's order."""
+    out = {}
+    for name, g in given.items():
+        x, y = a.spikes[name], b.spikes[name]
+        to = np.empty_like(g)
+        to[np.lexsort((y.times, y.units, y.samples))] = g[np.lexsort((x.times, x.units, x.samples))]
+        out[name] = to
+    return out
+
+
+@pytest.fixture(scope="module")
+def gpu_for_hypothesis(emulator: ctypes.CDLL) -> Iterator[None]:
+    yield
+    assert emulator.emulator_in_use() == 0
+
+
+def example(seed: int, *, delay_kind: str | None = "synaptic", n: int = 20) -> Problem:
+    """Twelve inputs, n recurrent neurons, three that integrate; three samples."""
+    rng = np.random.default_rng(seed)
+    shape = {None: None, "axonal": (-1, 1), "dendritic": (1, -1), "synaptic": (-1, -1)}[delay_kind]
+
+    def dense(pre: str, post: str, sizes: tuple[int, int], low: float, high: float) -> evprop.Dense:
+        given: dict[str, Any] = {"weight": rng.uniform(low, high, sizes)}
+        if shape is not None:
+            delays = tuple(s if d < 0 else 1 for s, d in zip(sizes, shape, strict=True))
+            given |= {"delay": rng.uniform(0.0, 12.0, delays), "delay_kind": delay_kind}
+        return evprop.Dense(pre, post, **given)
+
+    net = evprop.Network(
+        {
+            "input": evprop.Input(12),
+            "hidden": evprop.LIF(n, tau_mem=20.0, tau_syn=rng.uniform(4.0, 12.0, n)),
+            "output": evprop.LI(3, tau_mem=15.0, tau_syn=5.0),
+        },
+        [
+            dense("input", "hidden", (12, n), -0.3, 1.2),
+            dense("hidden", "hidden", (n, n), -0.2, 0.15),
+            dense("hidden", "output", (n, 3), -1.0, 1.0),
+        ],
+    )
+    samples = [(np.sort(rng.uniform(0.0, 100.0, k)), rng.integers(0, 12, k)) for k in (60, 0, 120)]
+    return Problem(net, net.init(0), evprop.Spikes.from_lists(samples, n_units=12), 100.0)
+
+
+@pytest.mark.parametrize("delay_kind", [None, "axonal", "dendritic", "synaptic"])
+def test_float32_agrees_too(gpu: ctypes.CDLL, delay_kind: str | None) -> None:
+    problem = example(3, delay_kind=delay_kind)
+    asked = {"output": [Final(), Integral(), WeightedIntegral(50.0)], "hidden": [Integral()]}
+    pair = both(problem, "float32", readouts=asked)
+    assert pair is not None
+    expected, found = pair
+    assert same_counts(expected, found)
+    assert len(expected.spikes["hidden"].times) > 50
+    for (_, times), (_, times_found) in zip(trains(expected), trains(found), strict=True):
+        close(times, times_found, 1e-5, "spike times")
+    times, values = cotangents(expected, 2)
+    a = evprop.backward(expected, times, values)
+    b = evprop.backward(found, reorder(expected, found, times), values)
+    for name in a:
+        assert a[name].dtype == b[name].dtype == np.float32
+        close(a[name], b[name], 2e-3, name)
+
+
+def raw_gradients(problem: Problem, given: tuple[Any, ...], limit: float | None = None) -> list[np.ndarray]:
+    """Forward and backward with sizes of the launches as given."""
+    net = problem.net
+    arrays = net.layout.arrays(problem.params, "float64")
+    inputs = [(problem.spikes.times, problem.spikes.units, problem.spikes.offsets)]
+    specs = [(net.index["output"], WeightedIntegral(50.0).spec(problem.duration))]
+    record = _core.cuda_simulate(
+        net.core, arrays, inputs, problem.duration, specs, "float64", 10_000, None, 0, given
+    )
+    g = np.ones(record.readout(0).shape)
+    times = np.ones(len(record.spikes(1)[0]))
+    wrt = [True] * len(arrays)
+    grads, at_inputs, _ = _core.backward(
+        net.core, arrays, inputs, record, [None, times, None], [g], wrt, True, 1.0, limit, None, 0, given
+    )
+    assert at_inputs is not None
+    return [*record.spikes(1), record.readout(0), *[x for x in grads if x is not None], *at_inputs]
+
+
+@pytest.mark.parametrize("given", [(64, None, None, None, None), (None, 3.7, 1, 1, 2), (32, 100.0, 7, 2, 1)])
+def test_sizes_of_launches_change_no_bit(gpu: ctypes.CDLL, given: tuple[Any, ...]) -> None:
+    """Threads, windows, room that must grow, samples at a time. (More threads take sums over targets in another order.)"""
+    problem = example(5)
+    plain = raw_gradients(problem, (32, None, None, None, None))
+    other = raw_gradients(problem, given)
+    exact = given[0] != 64
+    for k, (a, b) in enumerate(zip(plain, other, strict=True)):
+        if exact or k < 4:
+            assert np.array_equal(a, b)
+        else:
+            close(a, b, 1e-12, "sums in another order")
+
+
+def test_the_order_of_threads_changes_no_bit(gpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two barriers no thread reads what another writes."""
+    problem = example(6)
+    sizes = (32, None, None, None, None)
+    for limit in (None, 0.5):
+        up = raw_gradients(problem, sizes, limit)
+        monkeypatch.setenv("EVPROP_EMULATOR_ORDER", "descending")
+        down = raw_gradients(problem, sizes, limit)
+        monkeypatch.delenv("EVPROP_EMULATOR_ORDER")
+        assert all(np.array_equal(a, b) for a, b in zip(up, down, strict=True))
+
+
+def test_large_weight_gradients_are_dropped_alike(gpu: ctypes.CDLL) -> None:
+    problem = example(7)
+    pair = both(problem, "float64", readouts={"output": [Final()]})
+    assert pair is not None
+    expected, found = pair
+    times, values = cotangents(expected, 3)
+    aligned = reorder(expected, found, times)
+    a = evprop.backward(expected, times, values, max_dw_norm=3.0)
+    for input_times in (True, False):
+        b = evprop.backward(found, aligned, values, max_dw_norm=3.0, input_times=input_times)
+        assert 0 < a.health.dropped == b.health.dropped < 2 * problem.net.populations["hidden"].size
+        for name in a:
+            close(a[name], b[name], 1e-8, name)
+
+
+def test_a_loss_is_trained_alike(gpu: ctypes.CDLL) -> None:
+    problem = example(8)
+    labels = np.array([0, 1, 2])
+    loss = evprop.losses.CrossEntropy(WeightedIntegral(50.0), population="output")
+    outcomes = [
+        evprop.value_and_grad(
+            problem.net,
+            problem.params,
+            problem.spikes,
+            labels,
+            loss,
+            duration=100.0,
+            simulator=evprop.Exact(device=device),
+        )
+        for device in ("cpu", "cuda")
+    ]
+    (value, grads, _), (value_gpu, grads_gpu, record) = outcomes
+    assert record.device == "cuda"
+    assert np.isclose(value, value_gpu, rtol=1e-12)
+    for name in grads:
+        close(grads[name], grads_gpu[name], 1e-10, name)
+
+
+def test_a_runaway_network_ends_in_the_same_error(gpu: ctypes.CDLL) -> None:
+    problem = example(9)
+    told = []
+    for device in ("cpu", "cuda"):
+        with pytest.raises(RunawayError) as caught:
+            evprop.simulate(
+                problem.net,
+                problem.params,
+                problem.spikes,
+                duration=100.0,
+                simulator=evprop.Exact(device=device, max_spikes=20),
+            )
+        told.append(str(caught.value))
+    assert told[0][: told[0].index(" by ")] == told[1][: told[1].index(" by ")]
+
+
+def test_samples_end_with_the_last_first_spike(gpu: ctypes.CDLL) -> None:
+    problem = example(10)
+    both_ends = [
+        evprop.simulate(
+            problem.net,
+            problem.params,
+            problem.spikes,
+            duration=100.0,
+            simulator=evprop.Exact(device=device, stop_when_fired="hidden"),
+        )
+        for device in ("cpu", "cuda")
+    ]
+    assert same_counts(*both_ends)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CUDA", 0, None])
+def test_unknown_devices_are_refused(device: Any) -> None:
+    with pytest.raises(ConfigError, match="known are"):
+        evprop.Exact(device=device)
+
+
+def test_a_device_that_is_not_there(gpu: ctypes.CDLL) -> None:
+    with pytest.raises(DeviceError, match="no CUDA device 3: this machine has 1"):
+        evprop.Exact(device="cuda:3")
+
+
+SCRIPT = """
+import numpy as np, evprop
+net = evprop.Network({"i": evprop.Input(1), "n": evprop.LIF(1)}, [evprop.Dense("i", "n", weight=np.ones((1, 1)))])
+spikes = evprop.Spikes.from_lists([([1.0], [0])], n_units=1)
+try:
+    evprop.simulate(net, net.init(0), spikes, duration=9.0, simulator=evprop.Exact(device="cuda"))
+except evprop.errors.DeviceError as error:
+    print("told:", error)
+else:
+    print("fine")
+"""
+
+
+def alone(folder: Path | None, misbehaviour: str = "", command: list[str] | None = None) -> str:
+    """What a process says whose loader finds the libcuda in `folder`, or none."""
+    environment = os.environ | {"EVPROP_EMULATOR": misbehaviour}
+    environment["LD_LIBRARY_PATH"] = "" if folder is None else str(folder)
+    done = subprocess.run(
+        command or [sys.executable, "-c", SCRIPT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "told"),
+    [
+        ("old_driver", "for CUDA 10.2, and evprop needs 12.0"),
+        ("old_device", "compute capability 6.0, and evprop needs 7.0"),
+        ("no_device", "the CUDA driver sees no device"),
+        ("out_of_memory", "out of memory"),
+        (
+            "refused_ptx",
+            "compiling the kernels (try a newer driver): the CUDA driver says CUDA_ERROR_INVALID_PTX",
+        ),
+        (
+            "failed_launch",
+            "starting evprop_forward_f64 on emulated on the CPU: the CUDA driver says CUDA_ERROR_LAUNCH_FAILED",
+        ),
+    ],
+)
+def test_drivers_that_misbehave(library: Path, misbehaviour: str, told: str) -> None:
+    said = alone(library.parent, misbehaviour)
+    assert said.startswith("told: ")
+    assert told in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_driver_that_behaves(library: Path) -> None:
+    assert alone(library.parent) == "fine\n"
+
+
+def test_a_driver_that_lacks_a_function(repository: Path, tmp_path: Path) -> None:
+    build(repository, tmp_path, "-DWITHOUT_LAUNCH")
+    assert "lacks the function cuLaunchKernel" in alone(tmp_path)
+
+
+@pytest.mark.skipif(ctypes.util.find_library("cuda") is not None, reason="this machine has a CUDA driver")
+def test_no_driver(library: Path) -> None:
+    assert "no CUDA driver was found" in alone(None)
+
+
+def test_info_tells(library: Path) -> None:
+    said = alone(
+        library.parent, command=[sys.executable, "-c", "from evprop.cli import main; main()", "info"]
+    )
+    assert "emulated on the CPU, compute capability 7.0, driver for CUDA 12.1" in said
+
+
+def test_the_module_links_no_cuda_library() -> None:
+    """CUDA is looked for at run time; a wheel needs none, and holds none."""
+    told = subprocess.run(["ldd", str(_core.__file__)], capture_output=True, text=True, check=True).stdout
+    assert "cuda" not in told.lower()
+    assert "nvidia" not in told.lower()
+
+
+@pytest.mark.parametrize(
+    "readout", [evprop.readouts.LinearIntegral(), evprop.readouts.SigmoidIntegral(50.0, 9.0)]
+)
+def test_readouts_that_the_kernels_lack_are_refused(gpu: ctypes.CDLL, readout: Any) -> None:
+    with pytest.raises(ParameterError, match="the GPU reads no LinearIntegral or SigmoidIntegral"):
+        simulate(example(3), "float64", "cuda", readouts={"output": [readout]})
+
+
+def test_check_up(gpu: ctypes.CDLL, tmp_path: Path) -> None:
+    out = tmp_path / "check.json"
+    done = CliRunner().invoke(main, ["check", "--networks", "6", "--no-speed", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "emulated on the CPU" in done.output
+    assert "| float64 | 6 | 6 |" in done.output
+    written = json.loads(out.read_text())
+    assert [c["good"] for c in written["comparisons"]] == 12 * [True]
+    assert all(c["spikes"] > 10 for c in written["comparisons"])
+
+
+def test_a_check_up_tells_what_does_not_agree(gpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(check.WORST, "float64", (0.0, -1.0))
+    done = CliRunner().invoke(main, ["check", "--networks", "1", "--no-speed"])
+    assert done.exit_code == 1
+    assert "network 0 in float64 does not agree" in done.output
+
+
+@pytest.mark.parametrize("given", [["--device", "cpu"], ["--networks", "0"]])
+def test_check_ups_that_make_no_sense(gpu: ctypes.CDLL, given: list[str]) -> None:
+    assert CliRunner().invoke(main, ["check", "--no-speed", *given]).exit_code == 1
