@@ -105,7 +105,7 @@ CASES: list[tuple[str, Callable[[], Any], type[EvpropError], str]] = [
     ("simulator dtype", lambda: Exact(dtype="float16"), DtypeError, r'dtype is float16; it must be "float64" or "float32"'),
     ("max_spikes 0", lambda: Exact(max_spikes=0), ConfigError, r"max_spikes is 0; it must be >= 1"),
     ("max_spikes float", lambda: Exact(max_spikes=1e6), ConfigError, r"max_spikes is 1000000.0; it must be an integer"),
-    ("device", lambda: Exact(device="tpu"), ConfigError, r"device 'tpu' is not available"),
+    ("device", lambda: Exact(device="tpu"), ConfigError, r"device is 'tpu'; known are"),
     ("threads", lambda: evprop.set_num_threads(0), ConfigError, r"number of threads is 0; it must be an integer >= 1"),
     ("threads float", lambda: evprop.set_num_threads(1.5), ConfigError, r"number of threads is 1.5"),  # type: ignore[arg-type]
     # readouts
