@@ -226,7 +226,7 @@ def raw_gradients(problem: Problem, given: tuple[Any, ...], limit: float | None 
     arrays = net.layout.arrays(problem.params, "float64")
     inputs = [(problem.spikes.times, problem.spikes.units, problem.spikes.offsets)]
     specs = [(net.index["output"], WeightedIntegral(50.0).spec(problem.duration))]
-    record = _core.cuda_simulate(
+    record = _core.simulate(
         net.core, arrays, inputs, problem.duration, specs, "float64", 10_000, None, 0, given
     )
     g = np.ones(record.readout(0).shape)

@@ -76,20 +76,10 @@ def simulate(
     dtype: str,
     max_spikes: int,
     stop_when_fired: int | None = None,
-) -> CoreRecord: ...
-def cuda_device(ordinal: int) -> str: ...
-def cuda_simulate(
-    core: CoreNetwork,
-    params: list[_Array],
-    inputs: list[_Spikes],
-    duration: float,
-    readouts: list[tuple[int, tuple[Any, ...]]],
-    dtype: str,
-    max_spikes: int,
-    stop_when_fired: int | None,
-    ordinal: int,
+    ordinal: int | None = None,
     given: tuple[int | None, float | None, int | None, int | None, int | None] = ...,
 ) -> CoreRecord: ...
+def cuda_device(ordinal: int) -> str: ...
 def replay(
     core: CoreNetwork,
     params: list[_Array],

@@ -68,13 +68,12 @@ def random_problem(seed: int, dtype: str = "float64") -> tuple[Network, dict[str
     n, n_out = int(rng.integers(3, 40)), 4
 
     def joined(pre: str, post: str, sizes: tuple[int, int], low: float, high: float) -> Dense | Sparse:
-        given: dict[str, Any] = {"weight": None}
         kind = DELAYS[int(rng.integers(4))]
         mask = rng.random(sizes) < 0.6 if rng.random() < 0.3 else np.ones(sizes, np.bool_)
         mask[0, 0] = True
         sparse = not mask.all()
         full: tuple[int, ...] = (int(mask.sum()),) if sparse else sizes
-        given["weight"] = rng.uniform(low, high, full)
+        given: dict[str, Any] = {"weight": rng.uniform(low, high, full)}
         if kind is not None:
             shape = {"axonal": (sizes[0], 1), "dendritic": (1, sizes[1]), "synaptic": full}[kind]
             given |= {"delay": rng.uniform(0.0, 12.0, shape), "delay_kind": kind}

@@ -117,9 +117,8 @@ class Exact:
         specs = readout_specs(net, readouts, span)
         stop = None if self.stop_when_fired is None else _stop(net, self.stop_when_fired, specs)
         asked = (net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes, stop)
-        ordinal = device_ordinal(self.device)
         try:
-            core_record = _core.simulate(*asked) if ordinal is None else _core.cuda_simulate(*asked, ordinal)
+            core_record = _core.simulate(*asked, device_ordinal(self.device))
         except ParameterError as error:
             refused = error
         else:

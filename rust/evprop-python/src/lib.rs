@@ -30,7 +30,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(adjoint::backward, m)?)?;
     m.add_function(wrap_pyfunction!(brainscales2::brainscales2, m)?)?;
     m.add_function(wrap_pyfunction!(cuda::cuda_device, m)?)?;
-    m.add_function(wrap_pyfunction!(cuda::cuda_simulate, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_first_spike, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_relative_mse, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_spike_time_mse, m)?)?;

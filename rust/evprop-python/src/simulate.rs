@@ -1,4 +1,5 @@
 //! `simulate`, `replay`, `trace` and the record they share.
+use evprop::cuda::{self, Device, Sizes};
 use evprop::math::Simd;
 use evprop::network::Params;
 use evprop::record::{Readout, ReadoutRequest, Record};
@@ -7,6 +8,7 @@ use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 
 use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
+use crate::cuda::{SizesGiven, sizes};
 use crate::enter::enter;
 use crate::errors::{named, raise};
 use crate::network::CoreNetwork;
@@ -149,9 +151,9 @@ pub(crate) fn request(
     Ok(ReadoutRequest { population: pop, readout })
 }
 
-/// Spikes and readouts of a batch.
+/// Spikes and readouts of a batch; by CUDA device `ordinal`, if it is given.
 #[pyfunction]
-#[pyo3(signature = (core, params, inputs, duration, readouts, dtype, max_spikes, stop_when_fired=None))]
+#[pyo3(signature = (core, params, inputs, duration, readouts, dtype, max_spikes, stop_when_fired=None, ordinal=None, given=(None, None, None, None, None)))]
 #[allow(clippy::too_many_arguments)]
 pub fn simulate(
     py: Python<'_>,
@@ -163,20 +165,23 @@ pub fn simulate(
     dtype: &str,
     max_spikes: usize,
     stop_when_fired: Option<usize>,
+    ordinal: Option<usize>,
+    given: SizesGiven,
 ) -> PyResult<CoreRecord> {
     let inputs = spike_list(&inputs)?;
     let network = &core.network;
+    let gpu = ordinal.map(|ordinal| (ordinal, sizes(given)));
     let requests = readouts.iter().map(|(pop, spec)| request(network, *pop, spec)).collect::<PyResult<Vec<_>>>()?;
     let settings = Settings { duration, max_spikes, eventwise_only: false, stop_when_fired, simd: Simd::detect() };
     let record = match dtype {
-        "float64" => Either::Double(run(py, core, &params, &inputs, &requests, &settings)?),
-        "float32" => Either::Single(run(py, core, &params, &inputs, &requests, &settings)?),
+        "float64" => Either::Double(run(py, core, &params, &inputs, &requests, &settings, gpu)?),
+        "float32" => Either::Single(run(py, core, &params, &inputs, &requests, &settings, gpu)?),
         other => return Err(bad_dtype(py, other)),
     };
     Ok(CoreRecord { record })
 }
 
-pub(crate) fn bad_dtype(py: Python<'_>, dtype: &str) -> PyErr {
+fn bad_dtype(py: Python<'_>, dtype: &str) -> PyErr {
     named(py, "DtypeError", &format!("dtype is '{dtype}'; known are float64 and float32"))
 }
 
@@ -187,13 +192,20 @@ fn run<T: Scalar>(
     inputs: &[Spikes<'_>],
     requests: &[ReadoutRequest],
     settings: &Settings,
+    gpu: Option<(usize, Sizes)>,
 ) -> PyResult<Record<T>> {
     let network = &core.network;
     let arrays = parameters::<T>(network, params)?;
     let slots = arrays.iter().map(Array::slice).collect();
     let params = Params::new(network, slots).map_err(|e| raise(py, &e))?;
     let inputs = inputs.iter().map(|s| s.batch(py)).collect::<PyResult<Vec<_>>>()?;
-    enter(py, |cancel| core_simulate(cancel, network, &params, &inputs, requests, settings))
+    enter(py, |cancel| match gpu {
+        None => core_simulate(cancel, network, &params, &inputs, requests, settings),
+        Some((ordinal, sizes)) => {
+            let device = Device::open(ordinal)?;
+            cuda::simulate(cancel, &device, network, &params, &inputs, requests, settings, &sizes)
+        }
+    })
 }
 
 /// A record made from observed spikes; currents are replayed with the given parameters.

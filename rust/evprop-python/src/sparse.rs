@@ -1,4 +1,5 @@
 //! Group basis pursuit: signals in, codes out; cotangents of codes in, cotangents of signals out.
+use evprop::parallel::CancelFlag;
 use evprop::sparse::{Pursuit, Stop, pull_back, respond, settle, solve};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
@@ -13,6 +14,26 @@ type Solved<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Bound<
 #[pyclass(frozen)]
 pub struct CorePursuit {
     problem: Pursuit,
+}
+
+/// A linear function of each sample's cotangents, which the support of its code decides.
+type OfCotangents = fn(&Pursuit, &[f64], &[f64], &CancelFlag) -> evprop::error::Result<Vec<f64>>;
+
+impl CorePursuit {
+    fn linear<'py>(
+        &self,
+        py: Python<'py>,
+        codes: &Bound<'py, PyAny>,
+        cotangents: &Bound<'py, PyAny>,
+        width: usize,
+        function: OfCotangents,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let held = rows(codes, "codes", self.problem.n_atoms())?;
+        let held_cotangents = rows(cotangents, "cotangents", self.problem.n_atoms())?;
+        let (codes, cotangents) = (held.slice(), held_cotangents.slice());
+        let found = enter(py, |cancel| function(&self.problem, codes, cotangents, cancel))?;
+        found.into_pyarray(py).reshape([held.shape()[0], width])
+    }
 }
 
 #[pymethods]
@@ -74,11 +95,7 @@ impl CorePursuit {
         codes: &Bound<'py, PyAny>,
         cotangents: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let held = rows(codes, "codes", self.problem.n_atoms())?;
-        let held_cotangents = rows(cotangents, "cotangents", self.problem.n_atoms())?;
-        let (codes, cotangents) = (held.slice(), held_cotangents.slice());
-        let pulled = enter(py, |cancel| pull_back(&self.problem, codes, cotangents, cancel))?;
-        pulled.into_pyarray(py).reshape([held.shape()[0], self.problem.n_features()])
+        self.linear(py, codes, cotangents, self.problem.n_features(), pull_back)
     }
 
     /// The solution of the linear system of each sample's support: what derivatives with respect to the dictionary need.
@@ -88,11 +105,7 @@ impl CorePursuit {
         codes: &Bound<'py, PyAny>,
         cotangents: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let held = rows(codes, "codes", self.problem.n_atoms())?;
-        let held_cotangents = rows(cotangents, "cotangents", self.problem.n_atoms())?;
-        let (codes, cotangents) = (held.slice(), held_cotangents.slice());
-        let found = enter(py, |cancel| respond(&self.problem, codes, cotangents, cancel))?;
-        found.into_pyarray(py).reshape([held.shape()[0], self.problem.n_atoms()])
+        self.linear(py, codes, cotangents, self.problem.n_atoms(), respond)
     }
 
     /// (sample, mark, atom): codes of the locally competitive algorithm after given numbers of steps of dt/tau.
