@@ -12,6 +12,7 @@ use super::gradients::Gradients;
 use super::sources::Source;
 use super::sweep::{Look, Shared, Sweep};
 use super::windows::flow_lanes;
+use crate::math::sums::folded;
 use crate::math::{Real, Simd};
 use crate::network::{Component, Kind};
 use crate::neuron::Constants;
@@ -426,7 +427,8 @@ vectorised! {
                 *g += x[l] * cx + z[l] * cz;
             }
         }
-        folded(sums)
+        let [total] = folded(sums);
+        total
     }
 }
 
@@ -448,20 +450,9 @@ vectorised! {
                 slope_lanes(w.len(), w, v, i, inv_syn, inv_mem, &mut sums);
             }
         }
-        folded(sums)
+        let [total] = folded(sums);
+        total
     }
-}
-
-#[inline(always)]
-fn folded<T: Real>(mut sums: [T; SUMS]) -> T {
-    let mut width = SUMS;
-    while width > 1 {
-        width /= 2;
-        for l in 0..width {
-            sums[l] += sums[l + width];
-        }
-    }
-    sums[0]
 }
 
 #[inline(always)]

@@ -3,6 +3,7 @@ pub mod divided;
 pub mod lines;
 pub mod real;
 pub mod simd;
+pub mod sums;
 pub mod ticks;
 
 pub use lines::Lines;

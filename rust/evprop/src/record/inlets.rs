@@ -63,38 +63,45 @@ pub enum InletRows<T: Real> {
 }
 
 impl<'a, T: Real> Inlets<'a, T> {
-    /// Gathers and turns round. `duration`: of the trial; what arrives after it does so in any window after it.
+    /// Gathers and turns round. `duration`: of the trial; what arrives after it does so in any window after it. `None` where
+    /// delays are too long for windows.
     pub fn new(
         simd: Simd,
         network: &'a Network,
         params: &'a Params<'_, T>,
-        component: &Component,
         constants: &[Constants<T>],
-        grid: Grid,
+        component: &Component,
         duration: f64,
-    ) -> Self {
+    ) -> Option<Self> {
+        let into = component.populations.iter().flat_map(|&p| network.incoming(p));
+        let reach = into.map(|&q| longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
+        let grid = Grid::of(component.populations.iter().map(|&p| &constants[p]), duration, reach)?;
+        let over = duration + grid.step;
+        let reach = reach.min(over);
         let (mut base, mut lanes) = (Vec::new(), 0);
         for &p in &component.populations {
             base.push(lanes);
             lanes += network.populations()[p].size.next_multiple_of(BLOCK);
         }
-        let (mut all, mut reach) = (Vec::new(), 0.0f64);
-        let paces = paces(network, params, component, constants, grid, duration);
+        let pace = |&p: &usize| {
+            let mut into = network.incoming(p).iter().map(|&q| params.synapses(network, q));
+            Pace::of(&constants[p]).filter(|&pace| into.all(|synapses| grid.carries(pace, synapses.weight, reach)))
+        };
+        let paces: Vec<_> = component.populations.iter().map(pace).collect();
+        let mut all = Vec::new();
         for (q, projection) in network.projections().iter().enumerate() {
             let Some(member) = component.populations.iter().position(|&p| p == projection.post) else { continue };
             let synapses = params.synapses(network, q);
             let n_pre = network.populations()[projection.pre].size;
-            let over = duration + grid.step;
             let ticks = |d: &T| grid.ticks::<T>(d.f64().min(over));
             let delay: Vec<_> = synapses.delay.iter().map(ticks).collect();
             let longest = longest(synapses.delay);
-            reach = reach.max(longest);
             let (pre, base) = (projection.pre, base[member]);
             let longest_ticks = grid.ticks::<T>(longest.min(over));
             let rows = InletRows::new(simd, &synapses, n_pre, delay, paces[member], over);
             all.push(Inlet { pre, base, synapses, longest, longest_ticks, rows, grid, over });
         }
-        Self { base, lanes, all, paces, grid, longest: reach.min(duration + grid.step) }
+        Some(Self { base, lanes, all, paces, grid, longest: reach })
     }
 
     /// The blocks of a member.
@@ -146,13 +153,57 @@ pub struct RowBlock<T: Real> {
     pub weight: [T; BLOCK],
 }
 
-/// Which senders' blocks come next where a group of them is worked on at a time, `next` being the first that has not had its
-/// turn in the column of `block`: others in that column, or the first of the column beside it.
-#[inline(always)]
-pub fn next_group(units: &[u32], next: usize, block: usize, size: usize) -> (&[u32], usize) {
-    let later = &units[next.min(units.len())..];
-    let (own, block) = if later.is_empty() { (units, block + 1) } else { (later, block) };
-    (&own[..size.min(own.len())], block)
+/// Blocks of synapses that are worked on at a time, one step for all of them after the other: a block alone would wait for
+/// each of its own results.
+pub const TOGETHER: usize = 8;
+
+/// A block of targets, and some spikes that reach it.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// The block.
+    pub block: usize,
+    /// Number of the first of the spikes.
+    pub first: usize,
+    /// Their senders, at most [`TOGETHER`].
+    pub units: &'a [u32],
+    /// Senders whose synapses are to be asked for ahead, because they come next,
+    pub next: &'a [u32],
+    /// and onto which block.
+    pub beside: usize,
+}
+
+/// Spikes of one population, group by group, a block of targets after the other.
+#[derive(Debug, Clone)]
+pub struct Groups<'a> {
+    units: &'a [u32],
+    blocks: usize,
+    block: usize,
+    first: usize,
+}
+
+impl<'a> Groups<'a> {
+    /// `units`: senders; `n_post`: number of targets.
+    #[inline(always)]
+    pub fn new(units: &'a [u32], n_post: usize) -> Self {
+        Self { units, blocks: if units.is_empty() { 0 } else { n_post.div_ceil(BLOCK) }, block: 0, first: 0 }
+    }
+}
+
+impl<'a> Iterator for Groups<'a> {
+    type Item = Group<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Group<'a>> {
+        let Self { units, blocks, block, first } = *self;
+        if block == blocks {
+            return None;
+        }
+        let some = |from: &'a [u32]| &from[..TOGETHER.min(from.len())];
+        let later = &units[(first + TOGETHER).min(units.len())..];
+        let (next, beside) = if later.is_empty() { (some(units), block + 1) } else { (some(later), block) };
+        (self.block, self.first) = (beside, if later.is_empty() { 0 } else { first + TOGETHER });
+        Some(Group { block, first, units: some(&units[first..]), next, beside })
+    }
 }
 
 /// The same for targets in modes: three cache lines.
@@ -264,23 +315,4 @@ impl<T: Real> InletRows<T> {
             }
         }
     }
-}
-
-/// By member: how fast its modes go, where its states can be summed up in modes.
-fn paces<T: Real>(
-    network: &Network,
-    params: &Params<'_, T>,
-    component: &Component,
-    constants: &[Constants<T>],
-    grid: Grid,
-    duration: f64,
-) -> Vec<Option<Pace>> {
-    let into = |p: usize| network.incoming(p).iter().map(|&q| params.synapses(network, q));
-    let everything = component.populations.iter().flat_map(|&p| into(p));
-    let reach = everything.map(|synapses| longest(synapses.delay)).fold(0.0, f64::max).min(duration + grid.step);
-    let pace = |&p: &usize| {
-        let fits = |pace: &Pace| into(p).all(|synapses| grid.carries(*pace, synapses.weight, reach));
-        Pace::of(&constants[p]).filter(fits)
-    };
-    component.populations.iter().map(pace).collect()
 }

@@ -19,8 +19,7 @@ use crate::math::{Real, Simd};
 use crate::network::{Component, Kind, Network, Params};
 use crate::neuron::Constants;
 use crate::parallel::{self, CancelFlag};
-use crate::record::grid::Grid;
-use crate::record::inlets::{self, Inlets};
+use crate::record::inlets::Inlets;
 use crate::record::sample::check_inputs;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues, Record};
 use crate::spikes::SpikeBatch;
@@ -138,11 +137,7 @@ fn inlets<'a, T: Real>(
     if !lif || !own || !(component.recurrent || many) || settings.eventwise_only {
         return None;
     }
-    let into = component.populations.iter().flat_map(|&p| network.incoming(p));
-    let longest = into.map(|&q| inlets::longest(params.synapses(network, q).delay)).fold(0.0, f64::max);
-    let members = component.populations.iter().map(|&p| &constants[p]);
-    let grid = Grid::of(members, settings.duration, longest)?;
-    Some(Inlets::new(settings.simd, network, params, component, constants, grid, settings.duration))
+    Inlets::new(settings.simd, network, params, constants, component, settings.duration)
 }
 
 /// Part of a record: the samples of one chunk.

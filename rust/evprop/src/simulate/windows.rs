@@ -249,8 +249,10 @@ impl<T: Real> Windows<T> {
         if self.ring.advance(now) {
             let span = (self.ring.seam - seam) as f64 * play.inlets.grid.step;
             for (m, pace) in play.inlets.paces.iter().enumerate() {
-                for block in pace.iter().flat_map(|_| play.inlets.blocks(m)) {
-                    self.ring.fade(block * BLOCK, pace.map_or([T::ONE; 2], |pace| pace.decay(span)));
+                let Some(pace) = pace else { continue };
+                let decay = pace.decay(span);
+                for block in play.inlets.blocks(m) {
+                    self.ring.fade(block * BLOCK, decay);
                 }
             }
         }

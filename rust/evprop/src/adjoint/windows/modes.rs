@@ -17,11 +17,12 @@
 //!
 //! and a synapse only gathers X and Y; what belongs to the synapse comes in once a step ([`Rows::settle`]).
 use super::table::{Near, View};
+use crate::math::sums::{add, folded};
 use crate::math::{Real, Simd, Ticks, prefetch};
 use crate::neuron::modes::{self as neuron, Pace};
 use crate::projection::{DelayKind, Synapses};
 use crate::record::grid::Grid;
-use crate::record::inlets::{BLOCK, next_group};
+use crate::record::inlets::{BLOCK, Group, Groups, TOGETHER};
 use crate::vectorised;
 
 /// Parts of a window, in which arrivals are placed; the sum of an instant and a delay is too early by two at most.
@@ -29,9 +30,6 @@ const PARTS: u32 = 64;
 
 /// How much too early arrivals are placed, in windows.
 pub const SLACK: f64 = 2.0 / PARTS as f64;
-
-/// Blocks that are worked on at a time, one step for all of them after the other.
-const TOGETHER: usize = 8;
 
 /// Numbers of a block: a pair a lane.
 const PAIRS: usize = 2 * BLOCK;
@@ -221,15 +219,8 @@ impl<T: Real> Looks<T> {
 
     /// `dL/dt` of a spike, as far as the table knows.
     pub fn total(&self, spike: usize, pace: Pace) -> T {
-        let mut sums = self.sums[spike];
-        let mut width = PAIRS;
-        while width > 2 {
-            width /= 2;
-            for k in 0..width {
-                sums[k] += sums[k + width];
-            }
-        }
-        sums[0] * T::of(pace.rates[0] / pace.gamma) + sums[1] * T::of(pace.rates[1])
+        let [mem, syn] = folded(self.sums[spike]);
+        mem * T::of(pace.rates[0] / pace.gamma) + syn * T::of(pace.rates[1])
     }
 
     /// Places a block.
@@ -274,7 +265,7 @@ impl<T: Real> Looks<T> {
             }
             self.sums[place.spike] = own;
         }
-        add(sums, &more.0);
+        add(sums.as_flattened_mut(), &more.0);
         if lost.iter().any(|&k| k > T::ZERO) {
             let Place { spike, first, n } = place;
             let near = (0..n).filter(|&k| self.found[b][k][0].is_nan());
@@ -298,24 +289,6 @@ struct Place {
     n: usize,
 }
 
-/// Adds a block, or the beginning of one.
-#[inline(always)]
-fn add<T: Real>(all: &mut [[T; 2]], more: &[T; PAIRS]) {
-    let all = all.as_flattened_mut();
-    if let Some(all) = all.first_chunk_mut::<PAIRS>() {
-        // Copied out and in, or the compiler does not see that the two lie apart.
-        let mut sum = *all;
-        for k in 0..PAIRS {
-            sum[k] += more[k];
-        }
-        *all = sum;
-    } else {
-        for (sum, more) in all.iter_mut().zip(more) {
-            *sum += *more;
-        }
-    }
-}
-
 vectorised! {
     /// Rows of arrivals, a block of targets after the other, because what the table knows of one block stays in the cache
     /// next to the processor. `gathered`: X and Y of all synapses, or nothing. `looks` then knows the sums of `dL/ds`, and
@@ -329,27 +302,24 @@ vectorised! {
     ) {
         let (n_post, windows) = (rows.n_post, view.windows as u16);
         looks.reset(if rows.times() { spikes.units.len() } else { 0 });
-        for (wide, first) in (0..n_post).step_by(BLOCK).enumerate() {
+        for Group { block, first: start, units, next, beside } in Groups::new(spikes.units, n_post) {
+            let first = block * BLOCK;
             let n = BLOCK.min(n_post - first);
-            let items = view.block(first);
-            for (start, units) in spikes.units.chunks(TOGETHER).enumerate() {
-                let start = start * TOGETHER;
-                let (next, beside) = next_group(spikes.units, start + TOGETHER, wide, TOGETHER);
-                for &unit in next {
-                    rows.fetch(unit as usize, beside, gathered);
-                }
-                for (b, &unit) in units.iter().enumerate() {
-                    looks.place(b, spikes.since[start + b].coarse(), &rows.delay[unit as usize * rows.wide + wide], windows);
-                }
-                for b in 0..units.len() {
-                    looks.find(b, items);
-                }
-                for (b, &unit) in units.iter().enumerate() {
-                    let row = unit as usize * n_post + first;
-                    let sums = gathered.get_mut(row..row + n).unwrap_or_default();
-                    let pairs = rows.pairs.get(unit as usize * rows.wide + wide);
-                    looks.gather(b, spikes.growth[start + b], pairs, sums, Place { spike: start + b, first, n });
-                }
+            for &unit in next {
+                rows.fetch(unit as usize, beside, gathered);
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                let delay = &rows.delay[unit as usize * rows.wide + block];
+                looks.place(b, spikes.since[start + b].coarse(), delay, windows);
+            }
+            for b in 0..units.len() {
+                looks.find(b, view.block(first));
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                let row = unit as usize * n_post + first;
+                let sums = gathered.get_mut(row..row + n).unwrap_or_default();
+                let pairs = rows.pairs.get(unit as usize * rows.wide + block);
+                looks.gather(b, spikes.growth[start + b], pairs, sums, Place { spike: start + b, first, n });
             }
         }
     }

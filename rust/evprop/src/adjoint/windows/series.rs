@@ -7,16 +7,14 @@
 //!
 //! over what is left of the window, where `E_m = E_s + kappa (tau_mem/tau_syn - 1)`.
 use super::table::{Near, View};
+use crate::math::sums::{add, folded};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::series::{Series, Whole, propagators};
 use crate::projection::{Row, RowDelay};
-use crate::record::inlets::{BLOCK, RowBlock, Rows, next_group};
+use crate::record::inlets::{BLOCK, Group, Groups, RowBlock, Rows, TOGETHER};
 use crate::vectorised;
-
-/// Blocks that are worked on at a time, one step for all of them after the other.
-const TOGETHER: usize = 8;
 
 /// The receiving population.
 #[derive(Debug, Clone)]
@@ -125,15 +123,8 @@ impl<T: Real> Looks<T> {
 
     /// `dL/dt` of a spike, as far as the table knows.
     pub fn total(&self, spike: usize) -> T {
-        let mut sums = self.sums[spike];
-        let mut width = BLOCK;
-        while width > 1 {
-            width /= 2;
-            for k in 0..width {
-                sums[k] += sums[k + width];
-            }
-        }
-        sums[0]
+        let [total] = folded(self.sums[spike]);
+        total
     }
 }
 
@@ -250,23 +241,6 @@ impl<T: Real> Looks<T> {
     }
 }
 
-/// Adds a block, or the beginning of one.
-#[inline(always)]
-fn add<T: Real>(all: &mut [T], more: &[T; BLOCK]) {
-    if let Some(all) = all.first_chunk_mut::<BLOCK>() {
-        // Copied out and in, or the compiler does not see that the two lie apart.
-        let mut sum = *all;
-        for k in 0..BLOCK {
-            sum[k] += more[k];
-        }
-        *all = sum;
-    } else {
-        for (sum, more) in all.iter_mut().zip(more) {
-            *sum += *more;
-        }
-    }
-}
-
 vectorised! {
     /// A row of arrivals; `looks` then knows the sum of `dL/ds`, and the synapses that the table can't answer.
     pub fn spread_row<T>(
@@ -319,27 +293,23 @@ vectorised! {
     ) {
         let Spikes { rows, n_post, .. } = spikes;
         looks.reset(spikes.units.len());
-        for first in (0..n_post).step_by(BLOCK) {
-            let (wide, n) = (first / BLOCK, BLOCK.min(n_post - first));
-            let (terms, constants) = (target.series.block(first), &target.constants[wide]);
-            let items = view.block(first);
-            for (start, units) in spikes.units.chunks(TOGETHER).enumerate() {
-                let start = start * TOGETHER;
-                let (next, beside) = next_group(spikes.units, start + TOGETHER, wide, TOGETHER);
-                for &unit in next {
-                    rows.fetch(unit as usize, beside);
-                    gathered.fetch(unit as usize * n_post + beside * BLOCK);
-                }
-                for (b, (&unit, &since)) in units.iter().zip(&spikes.since[start..]).enumerate() {
-                    looks.place(b, since, &rows.of(unit as usize)[wide].delay, &view);
-                }
-                for b in 0..units.len() {
-                    looks.find(b, items);
-                }
-                for (b, &unit) in units.iter().enumerate() {
-                    let place = Place { spike: start + b, row: unit as usize * n_post, first, n };
-                    looks.gather(b, terms, constants, &rows.of(unit as usize)[wide].weight, gathered, place);
-                }
+        for Group { block, first: start, units, next, beside } in Groups::new(spikes.units, n_post) {
+            let first = block * BLOCK;
+            let n = BLOCK.min(n_post - first);
+            for &unit in next {
+                rows.fetch(unit as usize, beside);
+                gathered.fetch(unit as usize * n_post + beside * BLOCK);
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                looks.place(b, spikes.since[start + b], &rows.of(unit as usize)[block].delay, &view);
+            }
+            for b in 0..units.len() {
+                looks.find(b, view.block(first));
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                let place = Place { spike: start + b, row: unit as usize * n_post, first, n };
+                let (terms, constants) = (target.series.block(first), &target.constants[block]);
+                looks.gather(b, terms, constants, &rows.of(unit as usize)[block].weight, gathered, place);
             }
         }
     }

@@ -5,10 +5,9 @@
 //! ```
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
-use super::values::TOGETHER;
 use super::{BLOCK, Cell, Column, Departures, Falls, List, Ring, Turn, add, arrivals};
 use crate::math::{Real, Ticks, prefetch};
-use crate::record::inlets::{Inlet, PairBlock, Rows, next_group};
+use crate::record::inlets::{Group, Groups, Inlet, PairBlock, Rows, TOGETHER};
 use crate::vectorised;
 
 impl<T: Real> Turn<T> {
@@ -59,25 +58,21 @@ vectorised! {
         falls: &mut Falls<T>,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
-        for wide in 0..inlet.synapses.n_post.div_ceil(BLOCK) {
-            let mut column = ring.column(inlet.base + wide * BLOCK);
-            let list = &mut lists[inlet.base / BLOCK + wide];
-            for first in (0..spikes.units.len()).step_by(TOGETHER) {
-                let units = &spikes.units[first..];
-                let units = &units[..TOGETHER.min(units.len())];
-                let (next, beside) = next_group(spikes.units, first + TOGETHER, wide, TOGETHER);
-                for &unit in next {
-                    rows.fetch(unit as usize, beside);
-                }
-                for (b, &unit) in units.iter().enumerate() {
-                    let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[wide].delay);
-                    turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b]);
-                    list.push(arrivals::<T>(t, delay));
-                }
-                for (b, &unit) in units.iter().enumerate() {
-                    let (pairs, growth) = (&rows.of(unit as usize)[wide].pairs, spikes.growth[first + b]);
-                    column.scatter(&falls.at[b], pairs, growth);
-                }
+        for Group { block, first, units, next, beside } in Groups::new(spikes.units, inlet.synapses.n_post) {
+            let lane = inlet.base + block * BLOCK;
+            let mut column = ring.column(lane);
+            let list = &mut lists[lane / BLOCK];
+            for &unit in next {
+                rows.fetch(unit as usize, beside);
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
+                turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b]);
+                list.push(arrivals::<T>(t, delay));
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                let pairs = &rows.of(unit as usize)[block].pairs;
+                column.scatter(&falls.at[b], pairs, spikes.growth[first + b]);
             }
         }
     }

@@ -2,12 +2,8 @@
 use super::{BLOCK, Cell, Column, Departures, List, Ring, Turn, add, arrivals};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
-use crate::record::inlets::{Inlet, RowBlock, Rows, next_group};
+use crate::record::inlets::{Group, Groups, Inlet, RowBlock, Rows, TOGETHER};
 use crate::vectorised;
-
-/// Blocks that are worked on at a time, one step for all of them after the other: a block alone would wait for each of
-/// its own results.
-pub const TOGETHER: usize = 8;
 
 /// Where the arrivals of some blocks fall, and what they add: scratch.
 ///
@@ -97,29 +93,25 @@ vectorised! {
         falls: &mut Falls<T>,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
-        for wide in 0..inlet.synapses.n_post.div_ceil(BLOCK) {
-            let lane = inlet.base + wide * BLOCK;
+        for Group { block, first, units, next, beside } in Groups::new(spikes.units, inlet.synapses.n_post) {
+            let lane = inlet.base + block * BLOCK;
             let terms = series.block(lane);
             let mut column = ring.column(lane);
             let list = &mut lists[lane / BLOCK];
-            for (at, ticks) in spikes.ticks.chunks(TOGETHER).enumerate() {
-                let units = &spikes.units[at * TOGETHER..];
-                let (next, beside) = next_group(spikes.units, (at + 1) * TOGETHER, wide, TOGETHER);
-                for &unit in next {
-                    rows.fetch(unit as usize, beside);
-                }
-                for (b, (t, &unit)) in ticks.iter().zip(units).enumerate() {
-                    let delay = &rows.of(unit as usize)[wide].delay;
-                    falls.place(b, turn, t.minus(turn.seam), delay, nothing);
-                    list.push(arrivals::<T>(*t, delay));
-                }
-                for (b, &unit) in units.iter().take(ticks.len()).enumerate() {
-                    falls.weigh(b, terms, &rows.of(unit as usize)[wide].weight);
-                }
-                falls.turn(ticks.len());
-                for b in 0..ticks.len() {
-                    falls.add(b, &mut column);
-                }
+            for &unit in next {
+                rows.fetch(unit as usize, beside);
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
+                falls.place(b, turn, t.minus(turn.seam), delay, nothing);
+                list.push(arrivals::<T>(t, delay));
+            }
+            for (b, &unit) in units.iter().enumerate() {
+                falls.weigh(b, terms, &rows.of(unit as usize)[block].weight);
+            }
+            falls.turn(units.len());
+            for b in 0..units.len() {
+                falls.add(b, &mut column);
             }
         }
     }
