@@ -81,12 +81,12 @@ class Figures:
     fired: Mapping[str, int]
 
     @classmethod
-    def of(cls, grads: Gradients, record: Record, correct: int | None) -> Figures:
+    def of(cls, grads: Gradients, record: Record, loss: Loss, labels: NDArray[Any]) -> Figures:
         """The figures of a batch with its gradients."""
         neurons = {name: p.size for name, p in record.network.populations.items() if p.kind == "lif"}
         return cls(
             samples=record.batch_size,
-            correct=correct,
+            correct=int(np.count_nonzero(loss.predict(record) == labels)) if predicts(loss) else None,
             dropped=grads.health.dropped,
             min_vdot=grads.health.min_vdot,
             neurons=neurons,

@@ -25,7 +25,7 @@ from .gradients import value_and_grad
 from .interrupts import Interrupts
 from .loader import Batch, Cut, Data, Loader, count_samples
 from .losses import Loss
-from .metrics import Evaluation, Figures, Totals, evaluate, predicts
+from .metrics import Evaluation, Figures, Totals, evaluate
 from .network import Network
 from .optim import Optimiser
 from .parameters import Array
@@ -190,9 +190,7 @@ def _step_alone(run: Run, batch: Batch, interrupts: Interrupts) -> tuple[float, 
             max_dw_norm=run.max_dw_norm,
             input_times=False,
         )
-        has_classes = predicts(run.loss)
-        correct = int(np.count_nonzero(run.loss.predict(record) == batch.labels)) if has_classes else None
-        figures = Figures.of(grads, record, correct)
+        figures = Figures.of(grads, record, run.loss, batch.labels)
     replaced = [callback.replace_step(run, record) for callback in run.callbacks]
     return value, grads, figures, any(replaced)
 

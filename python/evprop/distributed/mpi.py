@@ -15,6 +15,9 @@ from ..errors import EvpropError, MissingExtraError
 LAUNCHERS = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")
 """One of these is set in every process that mpiexec or srun started (MPICH and Intel MPI, PMIx, Open MPI)."""
 
+FROM_FIRST = "raised in the first process"
+"""The note on an exception that the others have from it."""
+
 
 def world() -> Any:
     """MPI.COMM_WORLD in a process that an MPI launcher started, None in any other."""
@@ -28,9 +31,6 @@ def world() -> Any:
             "and an MPI library such as mpich"
         ) from error
     return MPI.COMM_WORLD
-
-FROM_FIRST = "raised in the first process"
-"""The note on an exception that the others have from it."""
 
 
 @contextmanager

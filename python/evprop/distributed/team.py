@@ -116,7 +116,6 @@ class Team:
         ``batch`` holds the parts of this process (`own`); the other arguments are those of `evprop.value_and_grad`.
         """
         chosen = [name for name, asked in zip(net.layout.names, net.layout.select(wrt), strict=True) if asked]
-        classifies = predicts(loss)
         total = _Fold(self, {name: params[name] for name in chosen})
         pieces = dict(batch.pieces)
         mine = []
@@ -139,8 +138,7 @@ class Team:
             )
             share = len(piece.labels) / batch.size
             total.add(grads, share)
-            correct = int(np.count_nonzero(loss.predict(record) == piece.labels)) if classifies else None
-            mine.append((k, share * value, Figures.of(grads, record, correct)))
+            mine.append((k, share * value, Figures.of(grads, record, loss, piece.labels)))
         found = self._in_order(mine)
         value = 0.0
         for _, weighted, _ in found:
