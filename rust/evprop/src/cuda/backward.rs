@@ -2,9 +2,9 @@
 use super::Sizes;
 use super::driver::{Buffer, Device, Plain};
 use super::forward::threads;
-use super::readout::{self, rate_and_scale};
 use super::sample::Samples;
 use super::tables::{Loaded, NetworkTable, Number, Own};
+use super::weighting::Weight;
 use crate::adjoint::{Gradients, Request, check};
 use crate::error::{Error, Result};
 use crate::network::{Kind, Network, Params};
@@ -41,9 +41,11 @@ struct SynapsePlaces {
 struct Cotangent {
     population: i32,
     kinks: i32,
-    rate: f64,
+    weight: Weight,
     g: u64,
     times: u64,
+    knots: u64,
+    n_knots: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +122,6 @@ pub fn backward<T: Number>(
     sizes: &Sizes,
 ) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
     check(network, inputs, record, request)?;
-    record.requests.iter().try_for_each(|asked| readout::check(&asked.readout))?;
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -130,7 +131,8 @@ pub fn backward<T: Number>(
     let samples = Samples::new(device, network, &loaded, inputs, record, 0..record.batch)?;
     let looks = Looks::new(network, &loaded, &constants, record, request);
     let asked = Asked::new(network, request);
-    Pass { device, network, loaded: &loaded, samples: &samples, inputs, record, request, sizes }.run(&looks, &asked)
+    Pass { device, network, loaded: &loaded, constants: &constants, samples: &samples, inputs, record, request, sizes }
+        .run(&looks, &asked)
 }
 
 /// What readouts look at, and releases: by sample and neuron, ascending.
@@ -282,6 +284,7 @@ struct Pass<'a, T> {
     device: &'a Device,
     network: &'a Network,
     loaded: &'a Loaded<T>,
+    constants: &'a [Constants<T>],
     samples: &'a Samples<T>,
     inputs: &'a [SpikeBatch<'a>],
     record: &'a Record<T>,
@@ -301,7 +304,7 @@ impl<T: Number> Pass<'_, T> {
         };
         let dt = self.spike_times()?;
         let dt_table = device.upload(&dt.iter().map(Buffer::at).collect::<Vec<_>>())?;
-        let (cotangents, _held) = self.cotangents()?;
+        let (cotangents, _held) = self.cotangents(blocks)?;
         let n_cotangents = cotangents.len() as i32;
         let cotangents = device.upload(&cotangents)?;
         let (places, synapses) =
@@ -405,22 +408,38 @@ impl<T: Number> Pass<'_, T> {
     }
 
     /// Cotangents of integrals, and of arrivals that cut a rise to a maximum short; and the memory that they lie in.
-    fn cotangents(&self) -> Result<(Vec<Cotangent>, Vec<Buffer<f64>>)> {
+    fn cotangents(&self, blocks: usize) -> Result<(Vec<Cotangent>, Vec<Buffer<f64>>)> {
         let (mut table, mut held) = (Vec::new(), Vec::new());
         let Record { requests, readouts, duration, .. } = self.record;
         for ((asked, values), given) in requests.iter().zip(readouts).zip(self.request.readouts) {
             let Some(given) = given else { continue };
-            let (rate, kinks, g, times) = match (rate_and_scale(&asked.readout, *duration), &asked.readout) {
-                (Some((rate, scale)), _) => (rate, 0, given.iter().map(|g| g * scale).collect::<Vec<_>>(), Vec::new()),
+            let p = asked.population;
+            let mut n_knots = 0;
+            let (weight, kinks, g, times) = match (Weight::of(&asked.readout, *duration), &asked.readout) {
+                (Some((weight, scale)), _) => {
+                    n_knots = weight.knots(&self.constants[p], *duration);
+                    (weight, 0, given.iter().map(|g| g * scale).collect::<Vec<_>>(), Vec::new())
+                }
                 (None, Readout::Max) => {
                     let g = given.iter().zip(&values.peaks).map(|(g, peak)| g * peak.slope).collect();
-                    (0.0, 1, g, values.peaks.iter().map(|peak| peak.time).collect())
+                    (Weight::default(), 1, g, values.peaks.iter().map(|peak| peak.time).collect())
                 }
                 _ => continue,
             };
             let (g, times) = (self.device.upload(&g)?, self.device.upload(&times)?);
-            table.push(Cotangent { population: asked.population as i32, kinks, rate, g: g.at(), times: times.at() });
-            held.extend([g, times]);
+            let lanes = 2 * blocks * self.network.populations()[p].size;
+            let knots = self.device.alloc(lanes.saturating_mul(n_knots))?;
+            let (population, n_knots) = (p as i32, n_knots as i64);
+            table.push(Cotangent {
+                population,
+                kinks,
+                weight,
+                g: g.at(),
+                times: times.at(),
+                knots: knots.at(),
+                n_knots,
+            });
+            held.extend([g, times, knots]);
         }
         Ok((table, held))
     }

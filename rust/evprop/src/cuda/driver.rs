@@ -192,7 +192,7 @@ impl Device {
 
     /// Memory that holds anything.
     pub fn alloc<X: Plain>(&self, len: usize) -> Result<Buffer<X>> {
-        let bytes = (len * size_of::<X>()).max(1);
+        let bytes = len.saturating_mul(size_of::<X>()).max(1);
         // SAFETY: what is read of it was written before (`upload`, `zeros`, or a kernel).
         let at = unsafe { result::malloc_sync(bytes) }.map_err(|e| match e.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {

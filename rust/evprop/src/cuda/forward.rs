@@ -111,7 +111,6 @@ pub fn simulate<T: Number>(
     let batch = check_inputs(network, inputs, settings.duration)?;
     for request in requests {
         request.readout.check(settings.duration)?;
-        readout::check(&request.readout)?;
         if network.populations()[request.population].kind == Kind::Input {
             return Err(Error::Argument("an input population has no voltage to read".into()));
         }
@@ -128,7 +127,8 @@ pub fn simulate<T: Number>(
     let chunks = played.into_iter().map(|sample| forward.chunk(sample, &holds)).collect();
     let mut record = assemble(network, batch, settings.duration, &[], chunks);
     record.requests = requests.to_vec();
-    record.readouts = readout::read(cancel, device, network, &loaded, inputs, &record, forward.windows(), sizes)?;
+    record.readouts =
+        readout::read(cancel, device, network, &loaded, &constants, inputs, &record, forward.windows(), sizes)?;
     Ok(record)
 }
 

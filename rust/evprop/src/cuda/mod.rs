@@ -28,6 +28,8 @@ mod readout;
 mod sample;
 #[cfg(feature = "cuda")]
 mod tables;
+#[cfg(feature = "cuda")]
+mod weighting;
 
 #[cfg(not(feature = "cuda"))]
 #[path = "disabled.rs"]

@@ -4,9 +4,10 @@ use super::driver::{Buffer, Device, Plain};
 use super::forward::{ARRIVALS_FULL, MOST_SLOTS, threads};
 use super::sample::Samples;
 use super::tables::{ListTable, Lists, Loaded, NetworkTable, Number, Own, Status};
+use super::weighting::Weight;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::neuron::reach::Weighting;
+use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
 use crate::record::{Peak, Readout, ReadoutValues, Record};
 use crate::spikes::SpikeBatch;
@@ -16,12 +17,14 @@ use crate::spikes::SpikeBatch;
 struct ReadoutTable {
     functional: i32,
     population: i32,
-    rate: f64,
+    weight: Weight,
     scale: f64,
     times: u64,
     n_times: i64,
     values: u64,
     peaks: u64,
+    knots: u64,
+    n_knots: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +50,8 @@ struct Asked {
     times: Buffer<f64>,
     values: Buffer<f64>,
     peaks: Buffer<f64>,
+    knots: Buffer<f64>,
+    n_knots: usize,
     n_values: usize,
     n_peaks: usize,
 }
@@ -58,6 +63,7 @@ pub fn read<T: Number>(
     device: &Device,
     network: &Network,
     loaded: &Loaded<T>,
+    constants: &[Constants<T>],
     inputs: &[SpikeBatch<'_>],
     record: &Record<T>,
     (window, windows): (f64, i64),
@@ -72,7 +78,7 @@ pub fn read<T: Number>(
     for first in (0..record.batch).step_by(slots) {
         let range = first..(first + slots).min(record.batch);
         let samples = Samples::new(device, network, loaded, inputs, record, range)?;
-        let asked = asked(device, network, record, samples.slots)?;
+        let asked = asked(device, network, constants, record, samples.slots)?;
         let table: Vec<_> = record.requests.iter().zip(&asked).map(|(r, a)| entry(r, a, record.duration)).collect();
         let readouts = device.upload(&table)?;
         let status = device.zeros::<Status>(samples.slots)?;
@@ -109,7 +115,13 @@ pub fn read<T: Number>(
     Ok(found)
 }
 
-fn asked<T: Number>(device: &Device, network: &Network, record: &Record<T>, slots: usize) -> Result<Vec<Asked>> {
+fn asked<T: Number>(
+    device: &Device,
+    network: &Network,
+    constants: &[Constants<T>],
+    record: &Record<T>,
+    slots: usize,
+) -> Result<Vec<Asked>> {
     let one = |request: &crate::record::ReadoutRequest| {
         let n = network.populations()[request.population].size;
         let times = match &request.readout {
@@ -119,7 +131,11 @@ fn asked<T: Number>(device: &Device, network: &Network, record: &Record<T>, slot
         };
         let n_values = slots * n * request.readout.width();
         let n_peaks = if request.readout == Readout::Max { slots * n } else { 0 };
+        let n_knots = Weight::of(&request.readout, record.duration)
+            .map_or(0, |(weight, _)| weight.knots(&constants[request.population], record.duration));
         Ok(Asked {
+            knots: device.alloc((2 * slots * n).saturating_mul(n_knots))?,
+            n_knots,
             times: device.upload(&times)?,
             values: device.alloc(n_values)?,
             peaks: device.alloc(2 * n_peaks)?,
@@ -137,36 +153,17 @@ fn entry(request: &crate::record::ReadoutRequest, asked: &Asked, duration: f64) 
         Readout::Max => (2, 0),
         _ => (0, 0),
     };
-    let (rate, scale) = rate_and_scale(&request.readout, duration).unwrap_or((0.0, 1.0));
+    let (weight, scale) = Weight::of(&request.readout, duration).unwrap_or((Weight::default(), 1.0));
     ReadoutTable {
         functional,
         population: request.population as i32,
-        rate,
+        weight,
         scale,
         times: asked.times.at(),
         n_times: n_times as i64,
         values: asked.values.at(),
         peaks: asked.peaks.at(),
-    }
-}
-
-/// The rate of the weight `e^(-t rate)` of an integral, and the factor on the integral; `None` of a readout that
-/// integrates nothing.
-pub fn rate_and_scale(readout: &Readout, duration: f64) -> Option<(f64, f64)> {
-    let (weighting, scale) = readout.weighting(duration)?;
-    match weighting {
-        Weighting::Plain => Some((0.0, scale)),
-        Weighting::Exponential { tau } => Some((1.0 / tau, scale)),
-        Weighting::Linear { .. } | Weighting::Sigmoid { .. } => None,
-    }
-}
-
-/// Refuses what the kernels can't read.
-pub fn check(readout: &Readout) -> Result<()> {
-    match readout {
-        Readout::LinearIntegral { .. } | Readout::SigmoidIntegral { .. } => Err(Error::Argument(
-            "the GPU reads no LinearIntegral or SigmoidIntegral yet; use a WeightedIntegral, or device=\"cpu\"".into(),
-        )),
-        _ => Ok(()),
+        knots: asked.knots.at(),
+        n_knots: asked.n_knots as i64,
     }
 }

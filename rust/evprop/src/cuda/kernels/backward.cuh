@@ -8,8 +8,8 @@
 #pragma once
 #include "arrivals.cuh"
 #include "block.cuh"
-#include "closed.cuh"
 #include "life.cuh"
+#include "weighting.cuh"
 
 namespace evprop {
 
@@ -21,12 +21,14 @@ struct SynapsePlaces {
     i64 weight, delay;
 };
 
-// The cotangent of one readout: of an integral, or (with weighting.rate < 0) of arrivals that cut a rise to a maximum short.
+// The cotangent of one readout: of an integral, or (kinks) of arrivals that cut a rise to a maximum short.
 struct Cotangent {
     int population, kinks;
     Weighting weighting;
     double* g;      // (slot, unit)
     double* times;  // of kinks
+    double* knots;  // of an integral whose weight has no closed form: (block, unit, knot, 2)
+    i64 n_knots;
 };
 
 template <class T> struct BackwardArgs {
@@ -107,6 +109,29 @@ template <class T> struct Sweep {
 
     __device__ bool integrates(const Cotangent& c, int n) const { return !c.kinks && c.population == a.net.owner[n]; }
 
+    __device__ double cotangent(const Cotangent& c, int n) const {
+        return c.g[slot * a.net.populations[c.population].size + unit(n)];
+    }
+
+    __device__ Knots<T> knots(const Cotangent& c, int n) const {
+        i64 lane = block * a.net.populations[c.population].size + unit(n);
+        return {c.weighting, a.net.neurons[n], c.knots + 2 * c.n_knots * lane};
+    }
+
+    // The first node of neuron n strictly after t; node_end(n) where there is none.
+    __device__ i64 node_after(int n, double t) const {
+        i64 low = a.head[row(n)], high = node_end(n);
+        while (low < high) {
+            i64 middle = (low + high) / 2;
+            if (a.node_time[node(middle)] <= t) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        return low;
+    }
+
     // lambda of neuron n at s, from node k (which lies after s; beyond the last there is nothing).
     EVPROP_CALL Lambda<T> decayed(int n, i64 k, double s) const {
         Lambda<T> out = {T(0), T(0)};
@@ -123,9 +148,10 @@ template <class T> struct Sweep {
             for (int r = 0; r < a.n_cotangents; ++r) {
                 const Cotangent& source = a.cotangents[r];
                 if (integrates(source, n)) {
-                    double g = source.g[slot * a.net.populations[source.population].size + unit(n)];
+                    double g = cotangent(source, n);
                     if (g != 0.0) {
-                        Reach left = reach(source.weighting, c, s, d);
+                        auto end_after = [&](double t) { return a.node_time[node(node_after(n, t))]; };
+                        Reach left = knots(source, n).over(s, a.node_time[at], end_after);
                         out.v += T(g * left.u);
                         out.i += T(g * left.i);
                     }
@@ -165,7 +191,10 @@ template <class T> struct Sweep {
                 continue;
             }
             looked_at = true;
-            double g = source.g[slot * a.net.populations[source.population].size + unit(n)];
+            if (source.weighting.shape != CLOSED) {
+                knots(source, n).clear(a.net.duration);
+            }
+            double g = cotangent(source, n);
             for (int k = 1; k <= own.spikes() && own.has_held_part(k); ++k) {
                 Span<T> held = own.held_part(k);
                 double one = reach(source.weighting, own.neuron(), held.start, held.end - held.start).one;
@@ -288,7 +317,7 @@ template <class T> struct Sweep {
         for (int r = 0; r < a.n_cotangents; ++r) {
             const Cotangent& source = a.cotangents[r];
             if (integrates(source, n)) {
-                double g = source.g[slot * a.net.populations[source.population].size + unit(n)];
+                double g = cotangent(source, n);
                 sum += g * weight_at(source.weighting, time) * (double)(c.theta - c.u_reset);
             }
         }
@@ -314,17 +343,8 @@ template <class T> struct Sweep {
 
     // Visits the nodes of neuron n after s up to the one that ends the span; tells that one's number.
     template <class F> __device__ i64 each_node(int n, double s, F visit) const {
-        i64 low = a.head[row(n)], end = node_end(n), high = end;
-        while (low < high) {
-            i64 middle = (low + high) / 2;
-            if (a.node_time[node(middle)] <= s) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        i64 last = -1;
-        for (i64 k = low; k < end; ++k) {
+        i64 last = -1, end = node_end(n);
+        for (i64 k = node_after(n, s); k < end; ++k) {
             visit(node(k), a.node_time[node(k)] - s);
             last = k;
             if (a.node_kind[node(k)] & ENDS_SPAN) {
@@ -354,12 +374,13 @@ template <class T> struct Sweep {
         for (int r = 0; r < a.n_cotangents; ++r) {
             const Cotangent& source = a.cotangents[r];
             if (integrates(source, n)) {
-                double g = source.g[slot * a.net.populations[source.population].size + unit(n)];
+                double g = cotangent(source, n);
                 double d = span.end - span.start;
-                Weighting w = source.weighting;
+                const Weighting& w = source.weighting;
                 bias += g * bias_reach(w, c, span.start, d);
-                tau.m += g * (i * current_dtm(w, c, span.start, d) + u * voltage_dtm(w, c, span.start, d));
-                tau.s += g * i * current_dts(w, c, span.start, d);
+                ReachOfTaus felt = current_dtau(w, c, span.start, d);
+                tau.m += g * (i * felt.m + u * voltage_dtm(w, c, span.start, d));
+                tau.s += g * i * felt.s;
             }
         }
     }
@@ -384,10 +405,11 @@ template <class T> struct Sweep {
         for (int r = 0; r < a.n_cotangents; ++r) {
             const Cotangent& source = a.cotangents[r];
             if (integrates(source, n)) {
-                double g = weight * source.g[slot * a.net.populations[source.population].size + unit(n)];
+                double g = weight * cotangent(source, n);
                 if (g != 0.0) {
-                    tau.m += g * current_dtm(source.weighting, c, s, d);
-                    tau.s += g * current_dts(source.weighting, c, s, d);
+                    ReachOfTaus felt = current_dtau(source.weighting, c, s, d);
+                    tau.m += g * felt.m;
+                    tau.s += g * felt.s;
                 }
             }
         }

@@ -1,6 +1,6 @@
-// Closed forms of the flow, of its integrals, and of their derivatives with respect to the time constants, in double
-// precision: src/math/divided.rs, src/neuron/kernels.rs and src/neuron/reach.rs, where the mathematics is told. `d` is a
-// span in ms, tm and ts are tau_mem and tau_syn, tw is the time constant of a weight e^(-x/tw).
+// Closed forms of the flow and of its derivatives with respect to the time constants, in double precision:
+// src/math/divided.rs and src/neuron/kernels.rs, where the mathematics is told. `d` is a span in ms, tm and ts are tau_mem
+// and tau_syn.
 #pragma once
 #include "neuron.cuh"
 
@@ -110,53 +110,6 @@ EVPROP_CALL double kappa_dtm(double d, double tm, double ts) {
 
 EVPROP_CALL double kappa_dts(double d, double tm, double ts) {
     return (d / tm) * (d / ts / ts) * exp2(-d / tm, -d / ts, -d / ts);
-}
-
-// The weight of an integral over V: 1 (rate 0), or e^(-t rate).
-struct Weighting {
-    double rate;
-};
-
-__device__ inline double weight_at(Weighting w, double s) { return w.rate == 0.0 ? 1.0 : exp_neg(-s * w.rate); }
-
-// The integral over [s, s + d] of V per unit of u, of current and of a constant at its start.
-struct Reach {
-    double u, i, one;
-};
-
-template <class T> EVPROP_CALL Reach reach(Weighting w, const Neuron<T>& c, double s, double d) {
-    double tm = (double)c.tau_mem, ts = (double)c.tau_syn, at = weight_at(w, s), lost = d * w.rate;
-    double m = -(d / tm + lost), y = -(d / ts + lost);
-    Reach out;
-    out.u = at * (d * exp1(0.0, m));
-    out.i = at * (d * (d / tm) * exp2(0.0, m, y));
-    out.one = at * (d * exp1(0.0, -lost));
-    return out;
-}
-
-// Derivatives of the reach of current with respect to tau_mem and tau_syn, of that of u with respect to tau_mem, and of
-// all with respect to the bias.
-template <class T> EVPROP_CALL double current_dtm(Weighting w, const Neuron<T>& c, double s, double d) {
-    double tm = (double)c.tau_mem, ts = (double)c.tau_syn, lost = d * w.rate;
-    double m = -(d / tm + lost), y = -(d / ts + lost);
-    double rest = lost == 0.0 ? 0.0 : lost * exp3(0.0, m, m, y);
-    return weight_at(w, s) * (-(d / tm) * (d / tm) * (exp2(m, m, y) + rest));
-}
-
-template <class T> EVPROP_CALL double current_dts(Weighting w, const Neuron<T>& c, double s, double d) {
-    double tm = (double)c.tau_mem, ts = (double)c.tau_syn, lost = d * w.rate;
-    double m = -(d / tm + lost), y = -(d / ts + lost);
-    return weight_at(w, s) * ((d / tm) * (d / ts) * (d / ts) * exp3(0.0, m, y, y));
-}
-
-template <class T> EVPROP_CALL double voltage_dtm(Weighting w, const Neuron<T>& c, double s, double d) {
-    double tm = (double)c.tau_mem, m = -(d / tm + d * w.rate);
-    return weight_at(w, s) * ((d / tm) * (d / tm) * exp2(0.0, m, m));
-}
-
-template <class T> EVPROP_CALL double bias_reach(Weighting w, const Neuron<T>& c, double s, double d) {
-    double tm = (double)c.tau_mem, lost = d * w.rate;
-    return weight_at(w, s) * (d * (d / tm) * exp2(0.0, -lost, -(d / tm + lost)));
 }
 
 }  // namespace evprop

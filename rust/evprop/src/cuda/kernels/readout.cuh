@@ -2,8 +2,8 @@
 // is stepped; only the maximum walks from arrival to arrival. One block a sample, threads over the neurons read.
 #pragma once
 #include "arrivals.cuh"
-#include "closed.cuh"
 #include "life.cuh"
+#include "weighting.cuh"
 
 namespace evprop {
 
@@ -17,6 +17,8 @@ struct Readout {
     i64 n_times;
     double* values;  // (slot, time, unit)
     double* peaks;   // of MAXIMUM: when, and dV/dt there, (slot, unit, 2)
+    double* knots;   // of INTEGRAL, where the weight has no closed form: (slot, unit, knot, 2)
+    i64 n_knots;
 };
 
 template <class T> struct ReadoutArgs {
@@ -30,8 +32,13 @@ template <class T> struct ReadoutArgs {
     i64 n_readouts;
 };
 
-template <class T> __device__ double integral(const Life<T>& life, Weighting weighting) {
+template <class T> __device__ double integral(const Life<T>& life, const Weighting& weighting, double* table) {
     const Neuron<T>& c = life.neuron();
+    Knots<T> knots = {weighting, c, table};
+    if (weighting.shape != CLOSED) {
+        knots.clear(life.net.duration);
+    }
+    auto end_after = [&](double t) { return life.at_arrival(t).end; };
     double bias = (double)c.bias, y = 0.0;
     for (int k = 0; k <= life.spikes(); ++k) {
         if (life.has_held_part(k)) {
@@ -48,7 +55,7 @@ template <class T> __device__ double integral(const Life<T>& life, Weighting wei
     each_arrival(life.net, life.slot, life.n, [&](double s, T w) {
         Span<T> span = life.at_arrival(s);
         if (!span.held) {
-            y += (double)w * reach(weighting, c, s, span.end - s).i;
+            y += (double)w * knots.over(s, span.end, end_after).i;
         }
     });
     return y;
@@ -137,7 +144,8 @@ template <class T> __device__ void readout(const ReadoutArgs<T>& a) {
             double* y = asked.values + slot * width * population.size + unit;
             const Neuron<T>& c = life.neuron();
             if (asked.functional == INTEGRAL) {
-                *y = integral(life, asked.weighting) * asked.scale;
+                double* knots = asked.knots + 2 * asked.n_knots * (slot * population.size + unit);
+                *y = integral(life, asked.weighting, knots) * asked.scale;
             } else if (asked.functional == SAMPLED) {
                 samples(life, asked.times, asked.n_times, y, population.size);
             } else {
