@@ -201,6 +201,44 @@ def test_refractory_time(t_ref: float) -> None:
     assert (len(times) == 1) == np.isinf(t_ref)
 
 
+@pytest.mark.parametrize("n", [3, 30])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_only_spikes_do_not_depend_on_their_company(n: int, dtype: str) -> None:
+    """Where all neurons spike once, spikes are found after the steps; a neuron among them that spikes more often changes
+    how, not what. Weak weights make many near misses, more than are noted at a time."""
+    rng = np.random.default_rng(n)
+    weight = np.hstack([rng.normal(0.0, 1.0, (9, n)), np.full((9, 1), 0.3)])
+    constants = {
+        "tau_mem": 8.0,
+        "tau_syn": 4.0,
+        "i_bias": np.append(rng.choice([-0.2, 0.3, 1.2], n), 0.0),
+        "v_init": np.append(rng.uniform(-0.5, 0.9, n), 0.0),
+        "t_ref": np.append(np.full(n, np.inf), 0.0),
+    }
+    samples = [(np.sort(rng.uniform(0.0, 60.0, 40)), rng.integers(0, 9, 40)) for _ in range(20)]
+    spikes = evprop.Spikes.from_lists(samples, n_units=9)
+
+    def spikes_of(size: int) -> evprop.Spikes:
+        own = {name: v[:size] if np.ndim(v) else v for name, v in constants.items()}
+        net = evprop.Network(
+            {"in": evprop.Input(9), "n": evprop.LIF(size, **own)},
+            [evprop.Dense("in", "n", weight=np.ascontiguousarray(weight[:, :size]))],
+        )
+        params = net.init(0, dtype=dtype)
+        return evprop.simulate(
+            net, params, spikes, duration=70.0, simulator=evprop.Exact(dtype=dtype)
+        ).spikes["n"]
+
+    alone, among = spikes_of(n), spikes_of(n + 1)
+    mine = among.units < n
+    assert among.n_spikes > mine.sum() > 5 * n
+    assert (alone.counts() <= 1).all()
+    assert not alone.fired().all()
+    np.testing.assert_array_equal(alone.times, among.times[mine])
+    np.testing.assert_array_equal(alone.units, among.units[mine])
+    np.testing.assert_array_equal(alone.samples, among.samples[mine])
+
+
 def test_v_init_and_v_reset_of_either_sign() -> None:
     for v_init in (-0.8, 0.0, 0.99):
         for v_reset in (-0.7, 0.9):

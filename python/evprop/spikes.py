@@ -36,7 +36,7 @@ class Spikes:
     The arrays given are copied, unless they are read-only already. Samples without spikes are valid.
     """
 
-    __slots__ = ("_counts", "_latest", "dropped", "n_units", "offsets", "times", "units")
+    __slots__ = ("_counts", "_fired", "_latest", "dropped", "n_units", "offsets", "times", "units")
     __hash__: ClassVar[None]  # type: ignore[assignment]  # equality compares arrays
 
     times: Times
@@ -45,6 +45,7 @@ class Spikes:
     n_units: int
     _latest: float
     _counts: NDArray[np.int64] | None
+    _fired: NDArray[np.bool_] | None
     dropped: int
     """How many spikes `crop` left out on the way to this object (0 for any other)."""
 
@@ -143,6 +144,7 @@ class Spikes:
         put(self, "dropped", dropped)
         put(self, "_latest", latest)
         put(self, "_counts", None)
+        put(self, "_fired", None)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"Spikes cannot be changed (tried to set {name!r}); make a new one.")
@@ -183,9 +185,14 @@ class Spikes:
         return counts
 
     def fired(self) -> NDArray[np.bool_]:
-        """(batch, n_units) bool: whether a unit spiked at all in a sample."""
-        fired = np.zeros((len(self), self.n_units), np.bool_)
-        fired[self.samples, self.units] = True
+        """(batch, n_units) bool, read-only: whether a unit spiked at all in a sample."""
+        fired = self._fired
+        if fired is None:
+            flat = np.zeros(len(self) * self.n_units, np.bool_)
+            flat[self.samples * self.n_units + self.units] = True
+            fired = flat.reshape(len(self), self.n_units)
+            fired.setflags(write=False)
+            object.__setattr__(self, "_fired", fired)
         return fired
 
     def counts_per_unit(self) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@
 //! Nowotny 2025; Goeltz et al. 2025.) The adjoint knows only the record, never which simulator made it.
 pub mod abreast;
 pub mod constants;
+pub mod drop_large;
 pub mod gradients;
 pub mod lean;
 pub mod linear;

@@ -5,6 +5,7 @@
 //! come afterwards, row by row.
 use super::abreast::Abreast;
 use super::constants::{Lives, Wanted};
+use super::drop_large::add_small;
 use super::gradients::Gradients;
 use super::lean::{Lean, Plan};
 use super::linear::Linear;
@@ -88,6 +89,7 @@ pub struct Sweep<'a, T: Real> {
     lean: Lean<T>,
     /// Weight gradients of this sample alone, where `max_dw_norm` looks at them.
     pub(super) own: Option<Gradients<T>>,
+    largest: Vec<T>,
     /// What happens between spikes, ascending.
     pub(super) looks: Vec<(usize, Look)>,
     pub(super) abreast: Abreast<T>,
@@ -121,6 +123,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             plans: network.components().iter().map(|c| Plan::new(network, constants, c, request)).collect(),
             lean: Lean::default(),
             own,
+            largest: Vec::new(),
             looks: Vec::new(),
             abreast: Abreast::default(),
             table: Table::default(),
@@ -163,7 +166,10 @@ impl<'a, T: Real> Sweep<'a, T> {
                 all.extend_from_slice(&self.dt[p]);
             }
         }
-        self.drop_large(out);
+        if let (Some(own), Some(limit)) = (&self.own, request.max_dw_norm) {
+            let Shared { network, simd, .. } = self.shared;
+            add_small(simd, network, request.wrt, limit, own, &mut self.largest, out);
+        }
         Ok(())
     }
 
@@ -572,41 +578,5 @@ impl<'a, T: Real> Sweep<'a, T> {
             }
         }
         total
-    }
-
-    /// Adds this sample's weight gradients, except those of neurons where one exceeds `max_dw_norm`.
-    fn drop_large(&mut self, out: &mut Gradients<T>) {
-        let Shared { network, params, request, .. } = self.shared;
-        let (Some(own), Some(limit)) = (&mut self.own, request.max_dw_norm) else { return };
-        for (p, population) in network.populations().iter().enumerate() {
-            let mut largest = vec![0.0f64; population.size];
-            let each = |visit: &mut dyn FnMut(usize, usize, usize)| {
-                for &q in network.incoming(p) {
-                    let slot = network.weight_slot(q);
-                    if !request.wrt[slot] {
-                        continue;
-                    }
-                    for j in 0..network.populations()[network.projections()[q].pre].size {
-                        let row = params.synapses(network, q).row(j);
-                        for k in 0..row.weight.len() {
-                            visit(slot, row.start + k, row.target(k));
-                        }
-                    }
-                }
-            };
-            each(&mut |slot, at, i| {
-                let g = own.slots[slot][at].f64().abs();
-                // A NaN gradient is not large: it must stay visible.
-                if g > largest[i] {
-                    largest[i] = g;
-                }
-            });
-            each(&mut |slot, at, i| {
-                if largest[i] <= limit {
-                    out.slots[slot][at] += own.slots[slot][at];
-                }
-            });
-            out.dropped += largest.iter().filter(|&&g| g > limit).count() as u64;
-        }
     }
 }

@@ -61,6 +61,8 @@ pub struct Constants<T> {
     pub refractory: bool,
     /// Some neuron has a finite one, after which V is released.
     pub holds: bool,
+    /// No neuron spikes more than once: all refractory times are infinite.
+    pub once: bool,
     neurons: Vec<Neuron<T>>,
     /// `theta` by neuron.
     pub theta: Vec<T>,
@@ -140,6 +142,7 @@ impl<T: Real> Constants<T> {
         let homogeneous = same(tau_mem) && same(tau_syn);
         let refractory = neurons.iter().any(|c| c.t_ref > 0.0);
         let holds = neurons.iter().any(|c| c.t_ref > 0.0 && c.t_ref.is_finite());
+        let once = neurons.iter().all(|c| c.t_ref == f64::INFINITY);
         if let Some(&first) = neurons.first() {
             // The padding shares the time constants and can't reach its threshold.
             let silent = Neuron { theta: T::INFINITY, u_reset: T::ZERO, u_init: T::ZERO, t_ref: 0.0, ..first };
@@ -151,6 +154,7 @@ impl<T: Real> Constants<T> {
             homogeneous,
             refractory,
             holds,
+            once,
             theta: column(|c| c.theta),
             tau_mem: column(|c| c.tau_mem),
             tau_syn: column(|c| c.tau_syn),

@@ -5,6 +5,7 @@
 //! senders by time and unit). An arrival at the trial's end or later has no effect.
 pub mod abreast;
 pub mod eventwise;
+pub mod late;
 pub mod lockstep;
 pub mod queue;
 pub mod readout;

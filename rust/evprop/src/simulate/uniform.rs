@@ -8,6 +8,7 @@
 //!
 //! and lanes that may have crossed on the way ([`may_cross`], [`settled`]) go to the root finder together. Steps do not
 //! overlap in time, so the spikes of each are put in order by themselves.
+use super::late::{Late, settle};
 use super::lockstep::{may_cross, settled};
 use super::{Limits, Spike};
 use crate::error::Result;
@@ -56,6 +57,7 @@ struct State<T> {
     u0: Vec<T>,
     i0: Vec<T>,
     suspect: Vec<u8>,
+    late: Late<T>,
     roots: Roots<T>,
     order: Order<T>,
 }
@@ -97,6 +99,9 @@ impl<T: Real> State<T> {
         self.u0.resize(n, T::ZERO);
         self.i0.resize(n, T::ZERO);
         self.suspect.resize(n, 0);
+        if c.once {
+            self.late.reset(c);
+        }
     }
 }
 
@@ -158,9 +163,9 @@ impl<T: Real> Uniform<T> {
         let steps = Steps { from: self.now, rows: ahead, end };
         let dense = |a: &Afferent<'_, T>| *a.synapses.connectivity == Connectivity::Dense;
         if c.padded() == LANES && afferents.iter().all(dense) {
-            play_few(simd, c, afferents, steps, &self.spans, &mut self.state, limits, out)?;
+            play_few(simd, simd, c, afferents, steps, &self.spans, &mut self.state, limits, out)?;
         } else {
-            play(simd, c, afferents, steps, &self.spans, &mut self.state, limits, out)?;
+            play(simd, simd, c, afferents, steps, &self.spans, &mut self.state, limits, out)?;
         }
         self.now = end.or(ahead.last().map(|row| row.time)).unwrap_or(self.now);
         self.past += ahead.len();
@@ -191,6 +196,7 @@ impl Steps<'_> {
 vectorised! {
     /// From row to row.
     fn play<T>(
+        simd: Simd,
         c: &Constants<T>,
         afferents: &[Afferent<'_, T>],
         steps: Steps<'_>,
@@ -199,6 +205,7 @@ vectorised! {
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
+        let late = c.once && !limits.until_fired;
         let mut now = steps.from;
         for k in 0..=steps.rows.len() {
             // A population in which every neuron has had its only spike is done, or its first, where only that counts.
@@ -208,9 +215,14 @@ vectorised! {
             let Some((until, row)) = steps.step(k) else { break };
             if until > now {
                 let (d, p) = spans.of(k);
-                let State { u, i, u0, i0, suspect, .. } = state;
+                let State { spent, u, i, u0, i0, suspect, late: notes, .. } = state;
                 let any = pass(p, d * c.inv_mem[0], &c.theta, &c.kappa_max, &c.i_gate, u, i, u0, i0, suspect);
-                if any != 0 {
+                if any != 0 && late {
+                    if notes.is_full() {
+                        *spent += settle(simd, c, notes, u, limits, out)?;
+                    }
+                    *spent += notes.note(c, (now, until, d), suspect, u0, i0, u);
+                } else if any != 0 {
                     play_suspects(c, (now, until, d), state, limits, out)?;
                 }
                 now = until;
@@ -230,6 +242,9 @@ vectorised! {
                 }
             }
         }
+        if late {
+            state.spent += settle(simd, c, &mut state.late, &mut state.u, limits, out)?;
+        }
         Ok(())
     }
 }
@@ -238,6 +253,7 @@ vectorised! {
     /// [`play`] for a population that fits one vector and hears all of its senders densely: while nothing is suspect,
     /// the state stays in registers.
     fn play_few<T>(
+        simd: Simd,
         c: &Constants<T>,
         afferents: &[Afferent<'_, T>],
         steps: Steps<'_>,
@@ -253,6 +269,7 @@ vectorised! {
         };
         let (theta, kappa_max, gate) = (eight(&c.theta), eight(&c.kappa_max), eight(&c.i_gate));
         let (mut u, mut i) = (eight(&state.u), eight(&state.i));
+        let late = c.once && !limits.until_fired;
         let mut now = steps.from;
         for k in 0..=steps.rows.len() {
             if state.spent == c.n || (limits.until_fired && state.silent == 0) {
@@ -264,7 +281,12 @@ vectorised! {
                 let (u0, i0) = (u, i);
                 let mut suspect = [0u8; LANES];
                 let any = pass_few(p, d * c.inv_mem[0], &theta, &kappa_max, &gate, &mut u, &mut i, &mut suspect);
-                if any {
+                if any && late {
+                    if state.late.is_full() {
+                        state.spent += settle(simd, c, &mut state.late, &mut u, limits, out)?;
+                    }
+                    state.spent += state.late.note(c, (now, until, d), &suspect, &u0, &i0, &mut u);
+                } else if any {
                     state.u.copy_from_slice(&u);
                     state.i.copy_from_slice(&i);
                     state.u0.copy_from_slice(&u0);
@@ -288,6 +310,9 @@ vectorised! {
                     *i += w;
                 }
             }
+        }
+        if late {
+            state.spent += settle(simd, c, &mut state.late, &mut u, limits, out)?;
         }
         state.u.copy_from_slice(&u);
         state.i.copy_from_slice(&i);
@@ -363,7 +388,7 @@ fn play_suspects<T: Real>(
     limits: &Limits<'_>,
     out: &mut Vec<Spike<T>>,
 ) -> Result<()> {
-    let State { spent, silent, fired, u, i, u0, i0, suspect, roots, order } = state;
+    let State { spent, silent, fired, u, i, u0, i0, suspect, roots, order, .. } = state;
     let before = out.len();
     roots.clear(suspect.len());
     for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
