@@ -3,6 +3,7 @@
     python benches/accuracy.py yin-yang-wunderlich-pehle              # seeds 0 to 9
     python benches/accuracy.py yin-yang --seeds 0:5 --threads 2
     python benches/accuracy.py yin-yang --seeds 7:8 --set optimiser.lr=0.003
+    python benches/accuracy.py fsdd-ff --seeds 0:3 --keep runs        # run folders runs/fsdd-ff-0 and so on
 
 Each row is one run of `evprop train TASK --seed SEED`: first parameters and order of the samples come from the seed. An
 epoch is chosen on the validation set where the experiment asks for it ([callbacks.KeepBest]); the test set is looked
@@ -12,9 +13,11 @@ at after training only. Rows are printed as they are done; accuracies do not dep
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +37,23 @@ def main() -> None:
     parser.add_argument(
         "--spikes", action="store_true", help="spikes per neuron and silent share of the last epoch too"
     )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="run folders stay, as FOLDER/TASK-SEED")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     first, end = (int(part) for part in given.seeds.split(":"))
     evprop.set_num_threads(given.threads)
+    kept = {} if given.keep is None else {s: given.keep / f"{Path(given.task).stem}-{s}" for s in range(first, end)}
+    for folder in kept.values():  # said before the first training, not after it
+        if folder.exists():
+            sys.exit(f"{folder} is there already: choose another --keep or other --seeds")
 
     rows: list[list[float]] = []
     for seed in range(first, end):
         started = time.process_time()
-        with tempfile.TemporaryDirectory() as folder:
+        with run_folder(kept.get(seed)) as folder:
             result = train_experiment(
                 load_config(given.task, [*given.changes, f"seed={seed}"]),
-                Path(folder),
+                folder,
                 pictures=False,
                 progress=False,
             )
@@ -55,6 +63,16 @@ def main() -> None:
         print_row(str(seed), rows[-1])
     print_row("mean", np.mean(rows, axis=0))
     print_row("std", np.std(rows, axis=0))
+
+
+@contextmanager
+def run_folder(kept: Path | None) -> Iterator[Path]:
+    """The folder to keep, or one for as long as it takes."""
+    if kept is not None:
+        yield kept
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def print_head(result: Result, spikes: bool) -> None:
