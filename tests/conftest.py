@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from emulator import build_emulator
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -37,3 +41,29 @@ def data_dir() -> Path:
     folder = Path(value)
     assert folder.is_dir(), f"EVPROP_DATA={value} is not a folder"
     return folder
+
+
+@pytest.fixture(scope="session")
+def library(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_emulator(repository, tmp_path_factory.mktemp("cuda"))
+
+
+@pytest.fixture(scope="session")
+def emulator(library: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(library))
+    for name in ("emulator_in_use", "emulator_launches", "emulator_fetched"):
+        getattr(loaded, name).restype = ctypes.c_size_t
+    return loaded
+
+
+@pytest.fixture
+def gpu(emulator: ctypes.CDLL) -> Iterator[ctypes.CDLL]:
+    """The emulated device; everything that was taken must have been given back."""
+    yield emulator
+    assert emulator.emulator_in_use() == 0
+
+
+@pytest.fixture(scope="module")
+def gpu_for_hypothesis(emulator: ctypes.CDLL) -> Iterator[None]:
+    yield
+    assert emulator.emulator_in_use() == 0

@@ -10,10 +10,8 @@ import ctypes
 import ctypes.util
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 
 import evprop
+from cuda_tools import close, cotangents, example, raw_gradients, reorder, same_counts, simulate, trains
+from emulator import build_emulator
 from evprop import _core, check
 from evprop.cli import main
 from evprop.errors import ConfigError, DeviceError, RunawayError
@@ -32,51 +32,12 @@ from strategies import Problem, busy_problems
 GIVEN = settings(deadline=None, max_examples=60, derandomize=True)
 
 
-def build(repository: Path, folder: Path, *defines: str) -> Path:
-    compiler = shutil.which("g++")
-    assert compiler, "these tests compile the kernels as plain C++ and need g++ on the PATH"
-    core = repository / "rust" / "evprop"
-    library = folder / "libcuda.so.1"
-    command = [compiler, "-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Werror", "-shared", "-fPIC"]
-    command += ["-Wl,-soname,libcuda.so.1", f"-I{core / 'src' / 'cuda' / 'kernels'}", *defines]
-    command += ["-o", str(library), str(core / "tests" / "cuda" / "emulator.cpp")]
-    subprocess.run(command, check=True)
-    return library
-
-
-@pytest.fixture(scope="session")
-def library(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(repository, tmp_path_factory.mktemp("cuda"))
-
-
-@pytest.fixture(scope="session")
-def emulator(library: Path) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(library))
-    loaded.emulator_in_use.restype = ctypes.c_size_t
-    return loaded
-
-
-@pytest.fixture
-def gpu(emulator: ctypes.CDLL) -> Iterator[ctypes.CDLL]:
-    """The emulated device; everything that was taken must have been given back."""
-    yield emulator
-    assert emulator.emulator_in_use() == 0
-
-
 def readouts_of(problem: Problem) -> dict[str, list[Any]]:
     """Every readout, of every population that has a voltage; a maximum's derivative is tried where it is smooth."""
     times = np.linspace(0.0, problem.duration, 5)
     weighted = [WeightedIntegral(12.0), LinearIntegral(), SigmoidIntegral(15.0, 4.0)]
     asked = [Final(), Integral(), *weighted, Sampled(times), Max()]
     return {name: asked for name, p in problem.net.populations.items() if p.kind != "input"}
-
-
-def simulate(problem: Problem, dtype: str, device: str, **readouts: Any) -> evprop.Record:
-    params = {name: np.ascontiguousarray(value, dtype=dtype) for name, value in problem.params.items()}
-    simulator = evprop.Exact(dtype=dtype, max_spikes=3000, device=device)
-    return evprop.simulate(
-        problem.net, params, problem.spikes, duration=problem.duration, simulator=simulator, **readouts
-    )
 
 
 def both(problem: Problem, dtype: str, **readouts: Any) -> tuple[evprop.Record, evprop.Record] | None:
@@ -88,39 +49,6 @@ def both(problem: Problem, dtype: str, **readouts: Any) -> tuple[evprop.Record, 
             simulate(problem, dtype, "cuda", **readouts)
         return None
     return expected, simulate(problem, dtype, "cuda", **readouts)
-
-
-def trains(record: evprop.Record) -> list[tuple[Any, np.ndarray]]:
-    """Unit by unit: rounding may swap two units that fire at nearly one instant."""
-    found = []
-    for name, spikes in record.spikes.items():
-        for b in range(len(spikes)):
-            times, units = spikes[b]
-            order = np.lexsort((times, units))
-            found.append(((name, b, units[order].tolist()), times[order]))
-    return found
-
-
-def same_counts(expected: evprop.Record, found: evprop.Record) -> bool:
-    return all(x[0] == y[0] for x, y in zip(trains(expected), trains(found), strict=True))
-
-
-def close(a: np.ndarray, b: np.ndarray, share: float, what: str) -> None:
-    size = max(float(np.abs(a).max(initial=0.0)), 1.0)
-    assert a.shape == b.shape, what
-    assert np.abs(a - b).max(initial=0.0) <= share * size, what
-
-
-def cotangents(record: evprop.Record, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    rng = np.random.default_rng(seed)
-    net = record.network
-    times = {
-        name: rng.normal(size=len(record.spikes[name].times))
-        for name, p in net.populations.items()
-        if p.kind == "lif"
-    }
-    values = {name: [rng.normal(size=y.shape) for y in record.readout[name]] for name in record.readouts}
-    return times, values
 
 
 @GIVEN
@@ -155,51 +83,6 @@ def test_spikes_readouts_and_gradients_agree(gpu_for_hypothesis: None, problem: 
 def steep(record: evprop.Record) -> bool:
     """Whether no spike is about to vanish: there, a gradient amplifies rounding without bound."""
     return bool(evprop.backward(record, wrt=[]).health.min_vdot > 1e-3)
-
-
-def reorder(a: evprop.Record, b: evprop.Record, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The cotangents of a's spikes in b's order."""
-    out = {}
-    for name, g in given.items():
-        x, y = a.spikes[name], b.spikes[name]
-        to = np.empty_like(g)
-        to[np.lexsort((y.times, y.units, y.samples))] = g[np.lexsort((x.times, x.units, x.samples))]
-        out[name] = to
-    return out
-
-
-@pytest.fixture(scope="module")
-def gpu_for_hypothesis(emulator: ctypes.CDLL) -> Iterator[None]:
-    yield
-    assert emulator.emulator_in_use() == 0
-
-
-def example(seed: int, *, delay_kind: str | None = "synaptic", n: int = 20, t_ref: float = 0.0) -> Problem:
-    """Twelve inputs, n recurrent neurons, three that integrate; three samples."""
-    rng = np.random.default_rng(seed)
-    shape = {None: None, "axonal": (-1, 1), "dendritic": (1, -1), "synaptic": (-1, -1)}[delay_kind]
-
-    def dense(pre: str, post: str, sizes: tuple[int, int], low: float, high: float) -> evprop.Dense:
-        given: dict[str, Any] = {"weight": rng.uniform(low, high, sizes)}
-        if shape is not None:
-            delays = tuple(s if d < 0 else 1 for s, d in zip(sizes, shape, strict=True))
-            given |= {"delay": rng.uniform(0.0, 12.0, delays), "delay_kind": delay_kind}
-        return evprop.Dense(pre, post, **given)
-
-    net = evprop.Network(
-        {
-            "input": evprop.Input(12),
-            "hidden": evprop.LIF(n, tau_mem=20.0, tau_syn=rng.uniform(4.0, 12.0, n), t_ref=t_ref),
-            "output": evprop.LI(3, tau_mem=15.0, tau_syn=5.0),
-        },
-        [
-            dense("input", "hidden", (12, n), -0.3, 1.2),
-            dense("hidden", "hidden", (n, n), -0.2, 0.15),
-            dense("hidden", "output", (n, 3), -1.0, 1.0),
-        ],
-    )
-    samples = [(np.sort(rng.uniform(0.0, 100.0, k)), rng.integers(0, 12, k)) for k in (60, 0, 120)]
-    return Problem(net, net.init(0), evprop.Spikes.from_lists(samples, n_units=12), 100.0)
 
 
 @pytest.mark.parametrize("delay_kind", [None, "axonal", "dendritic", "synaptic"])
@@ -243,30 +126,11 @@ def test_weights_without_a_closed_form_over_many_panels(gpu: ctypes.CDLL, readou
     close(a.input_times, b.input_times, 1e-8, "input times")
 
 
-def raw_gradients(problem: Problem, given: tuple[Any, ...], limit: float | None = None) -> list[np.ndarray]:
-    """Forward and backward with sizes of the launches as given."""
-    net = problem.net
-    arrays = net.layout.arrays(problem.params, "float64")
-    inputs = [(problem.spikes.times, problem.spikes.units, problem.spikes.offsets)]
-    specs = [(net.index["output"], WeightedIntegral(50.0).spec(problem.duration))]
-    record = _core.simulate(
-        net.core, arrays, inputs, problem.duration, specs, "float64", 10_000, None, 0, given
-    )
-    g = np.ones(record.readout(0).shape)
-    times = np.ones(len(record.spikes(1)[0]))
-    wrt = [True] * len(arrays)
-    grads, at_inputs, _ = _core.backward(
-        net.core, arrays, inputs, record, [None, times, None], [g], wrt, True, 1.0, limit, None, 0, given
-    )
-    assert at_inputs is not None
-    return [*record.spikes(1), record.readout(0), *[x for x in grads if x is not None], *at_inputs]
-
-
-@pytest.mark.parametrize("given", [(64, None, None, None, None), (None, 3.7, 1, 1, 2), (32, 100.0, 7, 2, 1)])
+@pytest.mark.parametrize("given", [(64, None, None, None, None, None), (None, 3.7, 1, 1, 2, 1), (32, 100.0, 7, 2, 1, 2), (32, None, None, None, 1, 3)])
 def test_sizes_of_launches_change_no_bit(gpu: ctypes.CDLL, given: tuple[Any, ...]) -> None:
     """Threads, windows, room that must grow, samples at a time. (More threads take sums over targets in another order.)"""
     problem = example(5)
-    plain = raw_gradients(problem, (32, None, None, None, None))
+    plain = raw_gradients(problem, (32, None, None, None, None, None))
     other = raw_gradients(problem, given)
     exact = given[0] != 64
     for k, (a, b) in enumerate(zip(plain, other, strict=True)):
@@ -279,7 +143,7 @@ def test_sizes_of_launches_change_no_bit(gpu: ctypes.CDLL, given: tuple[Any, ...
 def test_the_order_of_threads_changes_no_bit(gpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two barriers no thread reads what another writes."""
     problem = example(6)
-    sizes = (32, None, None, None, None)
+    sizes = (32, None, None, None, None, None)
     for limit in (None, 0.5):
         up = raw_gradients(problem, sizes, limit)
         monkeypatch.setenv("EVPROP_EMULATOR_ORDER", "descending")
@@ -411,6 +275,7 @@ def alone(folder: Path | None, misbehaviour: str = "", command: list[str] | None
             "failed_launch",
             "starting evprop_forward_f64 on emulated on the CPU: the CUDA driver says CUDA_ERROR_LAUNCH_FAILED",
         ),
+        ("failed_run", "running kernels on emulated on the CPU: the CUDA driver says CUDA_ERROR_LAUNCH_FAILED"),
     ],
 )
 def test_drivers_that_misbehave(library: Path, misbehaviour: str, told: str) -> None:
@@ -425,7 +290,7 @@ def test_a_driver_that_behaves(library: Path) -> None:
 
 
 def test_a_driver_that_lacks_a_function(repository: Path, tmp_path: Path) -> None:
-    build(repository, tmp_path, "-DWITHOUT_LAUNCH")
+    build_emulator(repository, tmp_path, "-DWITHOUT_LAUNCH")
     assert "lacks the function cuLaunchKernel" in alone(tmp_path)
 
 

@@ -77,8 +77,9 @@ def simulate(
     max_spikes: int,
     stop_when_fired: int | None = None,
     ordinal: int | None = None,
-    given: tuple[int | None, float | None, int | None, int | None, int | None] = ...,
+    given: tuple[int | None, float | None, int | None, int | None, int | None, int | None] = ...,
 ) -> CoreRecord: ...
+def cuda_count() -> int: ...
 def cuda_device(ordinal: int) -> str: ...
 def replay(
     core: CoreNetwork,
@@ -120,8 +121,7 @@ def backward(
     scale: float,
     max_dw_norm: float | None,
     min_vdot: float | None,
-    ordinal: int | None = None,
-    given: tuple[int | None, float | None, int | None, int | None, int | None] = ...,
+    given: tuple[int | None, float | None, int | None, int | None, int | None, int | None] = ...,
 ) -> tuple[list[_Array | None], list[_Floats] | None, dict[str, Any]]: ...
 def trace(
     core: CoreNetwork,

@@ -19,7 +19,7 @@ from .losses import Loss, LossResult
 from .network import Network
 from .parameters import Array, all_finite
 from .record import Record, SpikesGiven, check_played, core_inputs
-from .simulators import DEFAULT, Simulator, device_ordinal
+from .simulators import DEFAULT, Simulator
 
 Floats = NDArray[np.float64]
 
@@ -214,7 +214,6 @@ def _run_backward(
         scale,
         limit,
         record.min_vdot,
-        device_ordinal(record.device),
     )
     named = {name: array for name, array in zip(net.layout.names, arrays, strict=True) if array is not None}
     for name, direct in result.parameters.items():

@@ -1,15 +1,14 @@
 //! `backward`: cotangents in, gradients out.
 use evprop::adjoint::{Request, backward as core_backward};
-use evprop::cuda::{self, Device, Sizes};
+use evprop::cuda::{self, Sizes};
 use evprop::math::{Lines, Simd};
 use evprop::network::Params;
-use evprop::record::Record;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
-use crate::cuda::{SizesGiven, sizes};
+use crate::cuda::{Kept, SizesGiven, sizes};
 use crate::enter::enter;
 use crate::errors::{named, raise};
 use crate::network::CoreNetwork;
@@ -25,13 +24,12 @@ struct Asked<'py> {
     scale: f64,
     max_dw_norm: Option<f64>,
     min_vdot: Option<f64>,
-    ordinal: Option<usize>,
     sizes: Sizes,
 }
 
-/// Gradients, summed over the batch and multiplied by `scale`; by CUDA device `ordinal`, if it is given.
+/// Gradients, summed over the batch and multiplied by `scale`; on the device that the record lies on.
 #[pyfunction]
-#[pyo3(signature = (core, params, inputs, record, spike_cotangents, readout_cotangents, wrt, input_times, scale, max_dw_norm, min_vdot, ordinal=None, given=(None, None, None, None, None)))]
+#[pyo3(signature = (core, params, inputs, record, spike_cotangents, readout_cotangents, wrt, input_times, scale, max_dw_norm, min_vdot, given=(None, None, None, None, None, None)))]
 #[allow(clippy::too_many_arguments)]
 pub fn backward<'py>(
     py: Python<'py>,
@@ -46,7 +44,6 @@ pub fn backward<'py>(
     scale: f64,
     max_dw_norm: Option<f64>,
     min_vdot: Option<f64>,
-    ordinal: Option<usize>,
     given: SizesGiven,
 ) -> PyResult<Outcome<'py>> {
     let list = |given: &[Option<Bound<'py, PyAny>>]| {
@@ -61,7 +58,6 @@ pub fn backward<'py>(
         scale,
         max_dw_norm,
         min_vdot,
-        ordinal,
         sizes: sizes(given),
     };
     let inputs = spike_list(&inputs)?;
@@ -73,13 +69,13 @@ fn run<'py, T: Scalar>(
     core: &CoreNetwork,
     params: &[Bound<'py, PyAny>],
     inputs: &[Spikes<'py>],
-    record: &Record<T>,
+    record: &Kept<T>,
     asked: &Asked<'py>,
 ) -> PyResult<Outcome<'py>> {
     let network = &core.network;
     let lengths = [
         ("spike_cotangents", asked.spike_times.len(), network.populations().len()),
-        ("readout_cotangents", asked.readouts.len(), record.requests.len()),
+        ("readout_cotangents", asked.readouts.len(), record.requests().len()),
         ("wrt", asked.wrt.len(), network.layout().len()),
     ];
     for (name, given, needed) in lengths {
@@ -102,13 +98,10 @@ fn run<'py, T: Scalar>(
         min_vdot: asked.min_vdot,
     };
     let simd = Simd::detect();
-    let (ordinal, sizes) = (asked.ordinal, asked.sizes);
-    let (gradients, times) = enter(py, |cancel| match ordinal {
-        None => core_backward(cancel, simd, network, &params, &inputs, record, &request),
-        Some(ordinal) => {
-            let device = Device::open(ordinal)?;
-            cuda::backward(cancel, &device, network, &params, &inputs, record, &request, &sizes)
-        }
+    let sizes = asked.sizes;
+    let (gradients, times) = enter(py, |cancel| match record {
+        Kept::Host(record) => core_backward(cancel, simd, network, &params, &inputs, record, &request),
+        Kept::Device(record) => cuda::backward(cancel, network, record, &request, &sizes),
     })?;
     let health = PyDict::new(py);
     health.set_item("min_vdot", gradients.min_vdot)?;

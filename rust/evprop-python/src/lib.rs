@@ -29,6 +29,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(observed::observed_record, m)?)?;
     m.add_function(wrap_pyfunction!(adjoint::backward, m)?)?;
     m.add_function(wrap_pyfunction!(brainscales2::brainscales2, m)?)?;
+    m.add_function(wrap_pyfunction!(cuda::cuda_count, m)?)?;
     m.add_function(wrap_pyfunction!(cuda::cuda_device, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_first_spike, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_relative_mse, m)?)?;

@@ -24,8 +24,8 @@ pub fn observed_record(
     readouts: Vec<Given<'_>>,
 ) -> PyResult<CoreRecord> {
     let record = match dtype {
-        "float64" => Either::Double(observed(py, core, (batch, duration), &seen, &readouts)?),
-        "float32" => Either::Single(observed(py, core, (batch, duration), &seen, &readouts)?),
+        "float64" => Either::Double(observed(py, core, (batch, duration), &seen, &readouts)?.into()),
+        "float32" => Either::Single(observed(py, core, (batch, duration), &seen, &readouts)?.into()),
         other => return Err(named(py, "DtypeError", &format!("dtype is '{other}'; known are float64 and float32"))),
     };
     Ok(CoreRecord { record })

@@ -1,14 +1,16 @@
 //! `simulate`, `replay`, `trace` and the record they share.
+use std::borrow::Cow;
+
 use evprop::cuda::{self, Device, Sizes};
 use evprop::math::Simd;
 use evprop::network::Params;
-use evprop::record::{Readout, ReadoutRequest, Record};
+use evprop::record::{PopulationRecord, Readout, ReadoutRequest, ReadoutValues, Record};
 use evprop::simulate::{Settings, replay as core_replay, simulate as core_simulate};
 use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 
 use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
-use crate::cuda::{SizesGiven, sizes};
+use crate::cuda::{Kept, SizesGiven, sizes};
 use crate::enter::enter;
 use crate::errors::{named, raise};
 use crate::network::CoreNetwork;
@@ -16,9 +18,9 @@ use crate::network::CoreNetwork;
 /// A record in either precision.
 pub enum Either {
     /// float64.
-    Double(Record<f64>),
+    Double(Kept<f64>),
     /// float32.
-    Single(Record<f32>),
+    Single(Kept<f32>),
 }
 
 /// Spikes, currents and readouts of a batch.
@@ -44,12 +46,12 @@ type SpikeArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, B
 impl CoreRecord {
     #[getter]
     fn batch(&self) -> usize {
-        either!(self, r => r.batch)
+        either!(self, r => r.batch())
     }
 
     #[getter]
     fn duration(&self) -> f64 {
-        either!(self, r => r.duration)
+        either!(self, r => r.duration())
     }
 
     #[getter]
@@ -63,29 +65,26 @@ impl CoreRecord {
     /// Times, units and offsets of a population.
     fn spikes<'py>(&self, py: Python<'py>, pop: usize) -> PyResult<SpikeArrays<'py>> {
         either!(self, r => {
-            let p = r.populations.get(pop).ok_or_else(|| out_of_range(py, "population", pop))?;
+            let p = population(py, r, pop)?;
             Ok((p.times.to_pyarray(py), p.units.to_pyarray(py), p.offsets.to_pyarray(py)))
         })
     }
 
     /// Synaptic current at each spike of a population.
     fn currents<'py>(&self, py: Python<'py>, pop: usize) -> PyResult<Bound<'py, PyAny>> {
-        either!(self, r => {
-            let p = r.populations.get(pop).ok_or_else(|| out_of_range(py, "population", pop))?;
-            Ok(p.current.to_pyarray(py).into_any())
-        })
+        either!(self, r => Ok(population(py, r, pop)?.current.to_pyarray(py).into_any()))
     }
 
     /// Values of readout `k`: `(batch, n)`, or `(batch, times, n)` if sampled.
     fn readout<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Bound<'py, PyAny>> {
         either!(self, r => {
             let (asked, found) = readout_at(py, r, k)?;
-            let width = asked.readout.width();
-            let n = found.values.len().checked_div(r.batch * width).unwrap_or(0);
+            let (batch, width) = (r.batch(), asked.readout.width());
+            let n = found.values.len().checked_div(batch * width).unwrap_or(0);
             let flat = found.values.to_pyarray(py);
             match asked.readout {
-                Readout::Sampled(_) => Ok(flat.reshape([r.batch, width, n])?.into_any()),
-                _ => Ok(flat.reshape([r.batch, n])?.into_any()),
+                Readout::Sampled(_) => Ok(flat.reshape([batch, width, n])?.into_any()),
+                _ => Ok(flat.reshape([batch, n])?.into_any()),
             }
         })
     }
@@ -98,7 +97,7 @@ impl CoreRecord {
                 return Err(named(py, "RecordError", &format!("readout {k} is no maximum")));
             }
             let times: Vec<f64> = found.peaks.iter().map(|peak| peak.time).collect();
-            let shape = vec![r.batch, times.len() / r.batch];
+            let shape = vec![r.batch(), times.len() / r.batch()];
             times.into_pyarray(py).reshape(shape)
         })
     }
@@ -108,14 +107,25 @@ fn out_of_range(py: Python<'_>, what: &str, k: usize) -> PyErr {
     named(py, "RecordError", &format!("the record has no {what} {k}"))
 }
 
+fn population<'r, T: Scalar>(
+    py: Python<'_>,
+    record: &'r Kept<T>,
+    pop: usize,
+) -> PyResult<Cow<'r, PopulationRecord<T>>> {
+    if pop >= record.n_populations() {
+        return Err(out_of_range(py, "population", pop));
+    }
+    enter(py, |_| record.population(pop))
+}
+
 fn readout_at<'r, T: Scalar>(
     py: Python<'_>,
-    record: &'r Record<T>,
+    record: &'r Kept<T>,
     k: usize,
-) -> PyResult<(&'r ReadoutRequest, &'r evprop::record::ReadoutValues<T>)> {
-    match (record.requests.get(k), record.readouts.get(k)) {
-        (Some(asked), Some(found)) => Ok((asked, found)),
-        _ => Err(out_of_range(py, "readout", k)),
+) -> PyResult<(&'r ReadoutRequest, Cow<'r, ReadoutValues<T>>)> {
+    match record.requests().get(k) {
+        Some(asked) => Ok((asked, enter(py, |_| record.readout(k))?)),
+        None => Err(out_of_range(py, "readout", k)),
     }
 }
 
@@ -153,7 +163,7 @@ pub(crate) fn request(
 
 /// Spikes and readouts of a batch; by CUDA device `ordinal`, if it is given.
 #[pyfunction]
-#[pyo3(signature = (core, params, inputs, duration, readouts, dtype, max_spikes, stop_when_fired=None, ordinal=None, given=(None, None, None, None, None)))]
+#[pyo3(signature = (core, params, inputs, duration, readouts, dtype, max_spikes, stop_when_fired=None, ordinal=None, given=(None, None, None, None, None, None)))]
 #[allow(clippy::too_many_arguments)]
 pub fn simulate(
     py: Python<'_>,
@@ -193,17 +203,18 @@ fn run<T: Scalar>(
     requests: &[ReadoutRequest],
     settings: &Settings,
     gpu: Option<(usize, Sizes)>,
-) -> PyResult<Record<T>> {
+) -> PyResult<Kept<T>> {
     let network = &core.network;
     let arrays = parameters::<T>(network, params)?;
     let slots = arrays.iter().map(Array::slice).collect();
     let params = Params::new(network, slots).map_err(|e| raise(py, &e))?;
     let inputs = inputs.iter().map(|s| s.batch(py)).collect::<PyResult<Vec<_>>>()?;
     enter(py, |cancel| match gpu {
-        None => core_simulate(cancel, network, &params, &inputs, requests, settings),
+        None => core_simulate(cancel, network, &params, &inputs, requests, settings).map(Kept::Host),
         Some((ordinal, sizes)) => {
             let device = Device::open(ordinal)?;
             cuda::simulate(cancel, &device, network, &params, &inputs, requests, settings, &sizes)
+                .map(|kept| Kept::Device(kept.into()))
         }
     })
 }
@@ -225,8 +236,8 @@ pub fn replay(
         return Err(named(py, "RecordError", "observed needs one entry a population"));
     }
     let record = match dtype {
-        "float64" => Either::Double(run_replay(py, core, &params, &inputs, &observed, duration)?),
-        "float32" => Either::Single(run_replay(py, core, &params, &inputs, &observed, duration)?),
+        "float64" => Either::Double(run_replay(py, core, &params, &inputs, &observed, duration)?.into()),
+        "float32" => Either::Single(run_replay(py, core, &params, &inputs, &observed, duration)?.into()),
         other => return Err(bad_dtype(py, other)),
     };
     Ok(CoreRecord { record })
@@ -276,10 +287,11 @@ fn run_trace<'py, T: Scalar>(
     core: &CoreNetwork,
     params: &[Bound<'py, PyAny>],
     inputs: &[Spikes<'py>],
-    record: &Record<T>,
+    record: &Kept<T>,
     pop: usize,
     times: &[f64],
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let record = enter(py, |_| record.whole())?;
     let network = &core.network;
     let arrays = parameters::<T>(network, params)?;
     let params = Params::new(network, arrays.iter().map(Array::slice).collect()).map_err(|e| raise(py, &e))?;
@@ -287,7 +299,7 @@ fn run_trace<'py, T: Scalar>(
     if record.batch != 1 || inputs.iter().any(|input| input.len() != 1) {
         return Err(named(py, "RecordError", &format!("trace looks at one sample; {} were given", record.batch)));
     }
-    let (v, i) = core_replay::trace(network, &params, &inputs, record, 0, pop, times);
+    let (v, i) = core_replay::trace(network, &params, &inputs, &record, 0, pop, times);
     let n = network.populations()[pop].size;
     let shape = [times.len(), n];
     Ok((v.into_pyarray(py).reshape(shape)?.into_any(), i.into_pyarray(py).reshape(shape)?.into_any()))

@@ -67,6 +67,17 @@ impl<'a> SpikeBatch<'a> {
         Train { times: &self.times[range.clone()], units: &self.units[range] }
     }
 
+    /// The spikes of samples `first..end`, one after the other.
+    pub fn samples(&self, first: usize, end: usize) -> Train<'a> {
+        let range = self.offsets[first] as usize..self.offsets[end] as usize;
+        Train { times: &self.times[range.clone()], units: &self.units[range] }
+    }
+
+    /// Where each sample begins, and the end.
+    pub fn offsets(&self) -> &'a [i64] {
+        self.offsets
+    }
+
     /// Refuses units beyond `n_units` and spikes beyond `duration` (both cheap to look at again).
     pub fn check_fits(&self, n_units: usize, duration: f64) -> Result<()> {
         for sample in 0..self.len() {

@@ -33,7 +33,7 @@ use crate::math::{Real, Simd};
 use crate::network::{Kind, Network, Params};
 use crate::parallel::{self, CancelFlag};
 use crate::record::sample::check_inputs;
-use crate::record::{Peak, Readout, Record};
+use crate::record::{Peak, Readout, ReadoutRequest, Record};
 use crate::spikes::SpikeBatch;
 use sources::{Jump, Kink, Source, VoltageCotangents};
 use sweep::{Shared, Sweep};
@@ -164,7 +164,7 @@ pub fn backward<T: Real>(
     Ok((gradients, input_times))
 }
 
-/// Refuses cotangents that do not fit the record.
+/// Refuses inputs and cotangents that do not fit the record.
 pub fn check<T: Real>(
     network: &Network,
     inputs: &[SpikeBatch<'_>],
@@ -175,9 +175,21 @@ pub fn check<T: Real>(
     if batch != record.batch {
         return Err(Error::Argument(format!("the record has {} samples, the inputs {batch}", record.batch)));
     }
+    let spikes = |p: usize| record.populations[p].times.len();
+    check_cotangents(network, record.batch, &record.requests, spikes, request)
+}
+
+/// Refuses cotangents that do not fit a record of `batch` samples with `spikes` of each population.
+pub fn check_cotangents(
+    network: &Network,
+    batch: usize,
+    requests: &[ReadoutRequest],
+    spikes: impl Fn(usize) -> usize,
+    request: &Request<'_>,
+) -> Result<()> {
     for (p, population) in network.populations().iter().enumerate() {
         if let Some(given) = request.spike_times[p] {
-            let n = record.populations[p].times.len();
+            let n = spikes(p);
             if population.kind == Kind::Input || given.len() != n {
                 return Err(Error::Argument(format!(
                     "spike-time cotangents of '{}': {} given for {n} recorded spikes",
@@ -193,14 +205,14 @@ pub fn check<T: Real>(
             }
         }
     }
-    for ((asked, values), given) in record.requests.iter().zip(&record.readouts).zip(request.readouts) {
+    for (asked, given) in requests.iter().zip(request.readouts) {
         if let Some(given) = given {
-            let name = &network.populations()[asked.population].name;
-            if given.len() != values.values.len() {
+            let population = &network.populations()[asked.population];
+            let (name, n) = (&population.name, batch * population.size * asked.readout.width());
+            if given.len() != n {
                 return Err(Error::Argument(format!(
-                    "readout cotangents of '{name}': {} given for {} values",
-                    given.len(),
-                    values.values.len()
+                    "readout cotangents of '{name}': {} given for {n} values",
+                    given.len()
                 )));
             }
             if let Some(k) = given.iter().position(|g| !g.is_finite()) {

@@ -1,17 +1,15 @@
 //! The adjoint: one launch over the batch, gradients by block, and their sum.
 use super::Sizes;
-use super::driver::{Buffer, Device, Plain};
 use super::forward::threads;
-use super::sample::Samples;
+use super::lane::{Buffer, Lane, Plain};
+use super::resident::Resident;
 use super::tables::{Loaded, NetworkTable, Number, Own};
 use super::weighting::Weight;
-use crate::adjoint::{Gradients, Request, check};
+use crate::adjoint::{Gradients, Request, check_cotangents};
 use crate::error::{Error, Result};
-use crate::network::{Kind, Network, Params};
-use crate::neuron::Constants;
+use crate::network::{Kind, Network};
 use crate::parallel::CancelFlag;
-use crate::record::{Readout, Record};
-use crate::spikes::SpikeBatch;
+use crate::record::{Peak, Readout};
 
 /// Bytes that the gradients of all blocks may take, and the most blocks: a choice by the network and the batch alone, so
 /// that sums have one order on every GPU.
@@ -67,7 +65,7 @@ struct BackwardArgs {
     look_start: u64,
     look_time: u64,
     look_g: u64,
-    look_spike: u64,
+    nodes_per_spike: i64,
     node_end: u64,
     most_nodes: i64,
     node_time: u64,
@@ -79,6 +77,7 @@ struct BackwardArgs {
     head: u64,
     at: u64,
     look: u64,
+    release: u64,
     released: u64,
     most_spikes: i64,
     left: u64,
@@ -110,127 +109,62 @@ unsafe impl Plain for BackwardArgs {}
 unsafe impl Plain for TotalArgs {}
 
 /// The gradients of a batch and `dL/dt` of its input spikes, like [`crate::adjoint::backward`].
-#[allow(clippy::too_many_arguments)]
 pub fn backward<T: Number>(
     cancel: &CancelFlag,
-    device: &Device,
     network: &Network,
-    params: &Params<'_, T>,
-    inputs: &[SpikeBatch<'_>],
-    record: &Record<T>,
+    record: &Resident<T>,
     request: &Request<'_>,
     sizes: &Sizes,
 ) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
-    check(network, inputs, record, request)?;
+    record.check(network)?;
+    check_cotangents(network, record.batch(), record.requests(), |p| record.n_spikes(p), request)?;
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    device.enter()?;
-    let constants = params.all_constants(network);
-    let loaded = Loaded::new(device, network, params, &constants)?;
-    let samples = Samples::new(device, network, &loaded, inputs, record, 0..record.batch)?;
-    let looks = Looks::new(network, &loaded, &constants, record, request);
-    let asked = Asked::new(network, request);
-    Pass { device, network, loaded: &loaded, constants: &constants, samples: &samples, inputs, record, request, sizes }
-        .run(&looks, &asked)
+    let lane = &Lane::new(&record.device)?;
+    let peaks = (0..record.requests().len())
+        .map(|k| request.readouts[k].map_or(Ok(Vec::new()), |_| record.peaks(lane, k)))
+        .collect::<Result<Vec<_>>>()?;
+    let pass = Pass { lane, network, loaded: &record.loaded, record, peaks: &peaks, request, sizes };
+    let looks = Looks::new(&pass);
+    pass.run(&looks, &Asked::new(network, request))
 }
 
-/// What readouts look at, and releases: by sample and neuron, ascending.
+/// What readouts look at: by sample and neuron, ascending.
 struct Looks {
     start: Vec<i64>,
     time: Vec<f64>,
     g: Vec<f64>,
-    spike: Vec<i64>,
-    /// By sample and neuron: where its nodes end.
-    node_end: Vec<i64>,
+    /// Nodes that a neuron's spike may leave: its own, and that of the release after it.
+    nodes_per_spike: i64,
     most_nodes: i64,
     most_spikes: i64,
 }
 
 impl Looks {
-    fn new<T: Number>(
-        network: &Network,
-        loaded: &Loaded<T>,
-        constants: &[Constants<T>],
-        record: &Record<T>,
-        request: &Request<'_>,
-    ) -> Self {
-        let mut out = Self {
-            start: vec![],
-            time: vec![],
-            g: vec![],
-            spike: vec![],
-            node_end: vec![],
-            most_nodes: 0,
-            most_spikes: 0,
-        };
-        for b in 0..record.batch {
-            let mut looks: Vec<Vec<(f64, f64, i64)>> = vec![Vec::new(); loaded.n_neurons];
-            let mut own = vec![0i64; loaded.n_neurons];
-            for_each_jump(network, record, request, b, |p, i, time, g| looks[loaded.first[p] + i].push((time, g, -1)));
-            for (p, population) in network.populations().iter().enumerate().filter(|(_, x)| x.kind == Kind::Lif) {
-                debug_assert!(population.size > 0);
-                let train = record.populations[p].train(b);
-                for (&t, &unit) in train.times.iter().zip(train.units) {
-                    let n = loaded.first[p] + unit as usize;
-                    let release = t + constants[p].neuron(unit as usize).t_ref;
-                    if release > t && release < record.duration {
-                        looks[n].push((release, 0.0, own[n]));
-                    }
-                    own[n] += 1;
-                }
-            }
-            let (mut end, mut spikes) = (0, 0);
-            out.node_end.push(0);
-            for (looks, own) in looks.iter_mut().zip(own) {
+    fn new<T: Number>(pass: &Pass<'_, T>) -> Self {
+        let Pass { loaded, record, .. } = *pass;
+        let holds = loaded.constants.iter().any(|constants| constants.holds);
+        let nodes_per_spike = if holds { 2 } else { 1 };
+        let mut out = Self { start: vec![], time: vec![], g: vec![], nodes_per_spike, most_nodes: 0, most_spikes: 0 };
+        for b in 0..record.batch() {
+            let mut looks: Vec<Vec<(f64, f64)>> = vec![Vec::new(); loaded.n_neurons];
+            pass.for_each_jump(b, |p, i, time, g| looks[loaded.first[p] + i].push((time, g)));
+            let before = out.time.len() as i64;
+            for looks in &mut looks {
                 looks.sort_by(|a, b| a.0.total_cmp(&b.0));
                 out.start.push(out.time.len() as i64);
                 out.time.extend(looks.iter().map(|x| x.0));
                 out.g.extend(looks.iter().map(|x| x.1));
-                out.spike.extend(looks.iter().map(|x| x.2));
-                end += 1 + own + looks.len() as i64;
-                out.node_end.push(end);
-                spikes += own;
             }
-            out.start.push(out.time.len() as i64);
-            out.most_nodes = out.most_nodes.max(end);
+            let now = out.time.len() as i64;
+            out.start.push(now);
+            let spikes = record.emitted(b);
+            let nodes = loaded.n_neurons as i64 + nodes_per_spike * spikes + now - before;
+            out.most_nodes = out.most_nodes.max(nodes);
             out.most_spikes = out.most_spikes.max(spikes);
         }
         out
-    }
-}
-
-/// Every instant at which a readout of sample `b` looks at a voltage: population, unit, time, `dL/dV`.
-fn for_each_jump<T: Number>(
-    network: &Network,
-    record: &Record<T>,
-    request: &Request<'_>,
-    b: usize,
-    mut visit: impl FnMut(usize, usize, f64, f64),
-) {
-    for ((asked, values), given) in record.requests.iter().zip(&record.readouts).zip(request.readouts) {
-        let Some(given) = given else { continue };
-        let n = network.populations()[asked.population].size;
-        let given = &given[b * asked.readout.width() * n..];
-        let mut at = |i: usize, time: f64, g: f64| {
-            if g != 0.0 {
-                visit(asked.population, i, time, g);
-            }
-        };
-        match &asked.readout {
-            Readout::Final => (0..n).for_each(|i| at(i, record.duration, given[i])),
-            Readout::Sampled(times) => {
-                for (j, &time) in times.iter().enumerate() {
-                    (0..n).for_each(|i| at(i, time, given[j * n + i]));
-                }
-            }
-            Readout::Max => {
-                let peaks = &values.peaks[b * n..(b + 1) * n];
-                let seen = (0..n).filter(|&i| !peaks[i].time.is_nan());
-                seen.for_each(|i| at(i, peaks[i].time, given[i]));
-            }
-            _ => {}
-        }
     }
 }
 
@@ -281,53 +215,80 @@ impl Asked {
 }
 
 struct Pass<'a, T> {
-    device: &'a Device,
+    lane: &'a Lane,
     network: &'a Network,
     loaded: &'a Loaded<T>,
-    constants: &'a [Constants<T>],
-    samples: &'a Samples<T>,
-    inputs: &'a [SpikeBatch<'a>],
-    record: &'a Record<T>,
+    record: &'a Resident<T>,
+    /// Of every readout that is a maximum and has a cotangent.
+    peaks: &'a [Vec<Peak>],
     request: &'a Request<'a>,
     sizes: &'a Sizes,
 }
 
 impl<T: Number> Pass<'_, T> {
+    /// Every instant at which a readout of sample `b` looks at a voltage: population, unit, time, `dL/dV`.
+    fn for_each_jump(&self, b: usize, mut visit: impl FnMut(usize, usize, f64, f64)) {
+        for ((asked, peaks), given) in self.record.requests().iter().zip(self.peaks).zip(self.request.readouts) {
+            let Some(given) = given else { continue };
+            let n = self.network.populations()[asked.population].size;
+            let given = &given[b * asked.readout.width() * n..];
+            let mut at = |i: usize, time: f64, g: f64| {
+                if g != 0.0 {
+                    visit(asked.population, i, time, g);
+                }
+            };
+            match &asked.readout {
+                Readout::Final => (0..n).for_each(|i| at(i, self.record.duration(), given[i])),
+                Readout::Sampled(times) => {
+                    for (j, &time) in times.iter().enumerate() {
+                        (0..n).for_each(|i| at(i, time, given[j * n + i]));
+                    }
+                }
+                Readout::Max => {
+                    let peaks = &peaks[b * n..(b + 1) * n];
+                    let seen = (0..n).filter(|&i| !peaks[i].time.is_nan());
+                    seen.for_each(|i| at(i, peaks[i].time, given[i]));
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn run(&self, looks: &Looks, asked: &Asked) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
-        let Self { device, network, loaded, record, request, .. } = *self;
+        let Self { lane, network, loaded, record, request, .. } = *self;
         let row = asked.n_places.max(1) * size_of::<T>();
-        let blocks = record.batch.min((GRADIENT_BYTES / row).clamp(1, MOST_BLOCKS));
-        let gradients = device.zeros::<T>(blocks * asked.n_places)?;
+        let blocks = record.batch().min((GRADIENT_BYTES / row).clamp(1, MOST_BLOCKS));
+        let gradients = lane.zeros::<T>(blocks * asked.n_places)?;
         let sample = match request.max_dw_norm {
-            Some(_) => Some(device.zeros::<T>(blocks * asked.n_places)?),
+            Some(_) => Some(lane.zeros::<T>(blocks * asked.n_places)?),
             None => None,
         };
+        let trains = record.table(lane, 0)?;
         let dt = self.spike_times()?;
-        let dt_table = device.upload(&dt.iter().map(Buffer::at).collect::<Vec<_>>())?;
+        let dt_table = lane.upload(&dt.iter().map(Buffer::at).collect::<Vec<_>>())?;
         let (cotangents, _held) = self.cotangents(blocks)?;
         let n_cotangents = cotangents.len() as i32;
-        let cotangents = device.upload(&cotangents)?;
-        let (places, synapses) =
-            (device.upload(&asked.populations(network))?, device.upload(&asked.projections(network))?);
-        let [look_start, look_spike] = [device.upload(&looks.start)?, device.upload(&looks.spike)?];
-        let [look_time, look_g] = [device.upload(&looks.time)?, device.upload(&looks.g)?];
-        let node_end = device.upload(&looks.node_end)?;
+        let cotangents = lane.upload(&cotangents)?;
+        let (places, synapses) = (lane.upload(&asked.populations(network))?, lane.upload(&asked.projections(network))?);
+        let look_start = lane.upload(&looks.start)?;
+        let [look_time, look_g] = [lane.upload(&looks.time)?, lane.upload(&looks.g)?];
         let nodes = blocks * looks.most_nodes as usize;
-        let node_time = device.alloc::<f64>(nodes)?;
-        let [node_v, node_i] = [device.alloc::<T>(nodes)?, device.alloc(nodes)?];
-        let [direct_v, direct_i] = [device.alloc::<T>(nodes)?, device.alloc(nodes)?];
-        let node_kind = device.alloc::<i32>(nodes)?;
+        let node_time = lane.alloc::<f64>(nodes)?;
+        let [node_v, node_i] = [lane.alloc::<T>(nodes)?, lane.alloc(nodes)?];
+        let [direct_v, direct_i] = [lane.alloc::<T>(nodes)?, lane.alloc(nodes)?];
+        let node_kind = lane.alloc::<i32>(nodes)?;
         let cells = blocks * loaded.n_neurons;
-        let [head, at, look] = [device.alloc::<i64>(cells)?, device.alloc(cells)?, device.alloc(cells)?];
-        let released = device.alloc::<T>(blocks * looks.most_spikes as usize)?;
-        let left = device.alloc::<i64>(blocks * network.populations().len())?;
-        let (least_vdot, counts) = (device.alloc::<f64>(blocks)?, device.alloc::<f64>(2 * blocks)?);
+        let [node_end, head, at] = [lane.alloc::<i64>(cells)?, lane.alloc(cells)?, lane.alloc(cells)?];
+        let [look, release] = [lane.alloc::<i64>(cells)?, lane.alloc(cells)?];
+        let released = lane.alloc::<T>(blocks * looks.most_spikes as usize)?;
+        let left = lane.alloc::<i64>(blocks * network.populations().len())?;
+        let (least_vdot, counts) = (lane.alloc::<f64>(blocks)?, lane.alloc::<f64>(2 * blocks)?);
         let args = BackwardArgs {
-            net: self.samples.network(network, loaded, record.duration),
-            own: self.samples.own(),
+            net: record.network(network, &trains),
+            own: record.own(0),
             n_neurons: loaded.n_neurons as i32,
             n_projections: network.projections().len() as i32,
-            slots: record.batch as i32,
+            slots: record.batch() as i32,
             n_cotangents,
             dt: dt_table.at(),
             places: places.at(),
@@ -339,7 +300,7 @@ impl<T: Number> Pass<'_, T> {
             look_start: look_start.at(),
             look_time: look_time.at(),
             look_g: look_g.at(),
-            look_spike: look_spike.at(),
+            nodes_per_spike: looks.nodes_per_spike,
             node_end: node_end.at(),
             most_nodes: looks.most_nodes,
             node_time: node_time.at(),
@@ -351,6 +312,7 @@ impl<T: Number> Pass<'_, T> {
             head: head.at(),
             at: at.at(),
             look: look.at(),
+            release: release.at(),
             released: released.at(),
             most_spikes: looks.most_spikes,
             left: left.at(),
@@ -363,15 +325,15 @@ impl<T: Number> Pass<'_, T> {
         };
         let kernel = format!("evprop_backward_{}", T::KERNELS);
         // SAFETY: the tables hold addresses of live buffers, of the sizes that they tell.
-        unsafe { device.launch(&kernel, blocks as u32, threads(self.sizes, loaded.n_neurons), &args)? };
+        unsafe { lane.launch(&kernel, blocks, threads(self.sizes, loaded.n_neurons), &args)? };
         let (n_places, blocks_given) = (asked.n_places as i64, blocks as i64);
         let sum = TotalArgs { gradients: gradients.at(), n_places, blocks: blocks_given };
-        let wide = asked.n_places.div_ceil(256).clamp(1, 1024) as u32;
+        let wide = asked.n_places.div_ceil(256).clamp(1, 1024);
         // SAFETY: as above.
-        unsafe { device.launch(&format!("evprop_total_{}", T::KERNELS), wide, 256, &sum)? };
-        let mut out = self.gather(asked, &device.download(&gradients, asked.n_places)?);
-        out.min_vdot = device.download(&least_vdot, blocks)?.into_iter().fold(f64::INFINITY, f64::min);
-        for counts in device.download(&counts, 2 * blocks)?.chunks_exact(2) {
+        unsafe { lane.launch(&format!("evprop_total_{}", T::KERNELS), wide, 256, &sum)? };
+        let mut out = self.gather(asked, &lane.download(&gradients, asked.n_places)?);
+        out.min_vdot = lane.download(&least_vdot, blocks)?.into_iter().fold(f64::INFINITY, f64::min);
+        for counts in lane.download(&counts, 2 * blocks)?.chunks_exact(2) {
             out.dropped += counts[0] as u64;
             out.floored += counts[1] as u64;
         }
@@ -381,15 +343,11 @@ impl<T: Number> Pass<'_, T> {
 
     /// `dL/dt` as given, by population.
     fn spike_times(&self) -> Result<Vec<Buffer<f64>>> {
-        let mut inputs = self.inputs.iter();
-        let one = |(p, population): (usize, &crate::network::Population)| match population.kind {
-            Kind::Input => self.device.zeros(inputs.next().map_or(0, SpikeBatch::n_spikes)),
-            _ => match self.request.spike_times[p] {
-                Some(given) => self.device.upload(given),
-                None => self.device.zeros(self.record.populations[p].times.len()),
-            },
+        let one = |p: usize| match self.request.spike_times[p] {
+            Some(given) => self.lane.upload(given),
+            None => self.lane.zeros(self.record.n_spikes(p)),
         };
-        self.network.populations().iter().enumerate().map(one).collect()
+        (0..self.network.populations().len()).map(one).collect()
     }
 
     /// `dL/dt` of the input spikes.
@@ -398,37 +356,36 @@ impl<T: Number> Pass<'_, T> {
             return Ok(Vec::new());
         }
         let all = self.network.populations();
-        let populations = (0..all.len()).filter(|&p| all[p].kind == Kind::Input);
-        let one = |(p, input): (usize, &SpikeBatch<'_>)| {
-            let mut times = self.device.download(&dt[p], input.n_spikes())?;
+        let one = |p: usize| {
+            let mut times = self.lane.download(&dt[p], self.record.n_spikes(p))?;
             times.iter_mut().for_each(|t| *t *= self.request.scale);
             Ok(times)
         };
-        populations.zip(self.inputs).map(one).collect()
+        (0..all.len()).filter(|&p| all[p].kind == Kind::Input).map(one).collect()
     }
 
     /// Cotangents of integrals, and of arrivals that cut a rise to a maximum short; and the memory that they lie in.
     fn cotangents(&self, blocks: usize) -> Result<(Vec<Cotangent>, Vec<Buffer<f64>>)> {
         let (mut table, mut held) = (Vec::new(), Vec::new());
-        let Record { requests, readouts, duration, .. } = self.record;
-        for ((asked, values), given) in requests.iter().zip(readouts).zip(self.request.readouts) {
+        let duration = self.record.duration();
+        for ((asked, peaks), given) in self.record.requests().iter().zip(self.peaks).zip(self.request.readouts) {
             let Some(given) = given else { continue };
             let p = asked.population;
             let mut n_knots = 0;
-            let (weight, kinks, g, times) = match (Weight::of(&asked.readout, *duration), &asked.readout) {
+            let (weight, kinks, g, times) = match (Weight::of(&asked.readout, duration), &asked.readout) {
                 (Some((weight, scale)), _) => {
-                    n_knots = weight.knots(&self.constants[p], *duration);
+                    n_knots = weight.knots(&self.loaded.constants[p], duration);
                     (weight, 0, given.iter().map(|g| g * scale).collect::<Vec<_>>(), Vec::new())
                 }
                 (None, Readout::Max) => {
-                    let g = given.iter().zip(&values.peaks).map(|(g, peak)| g * peak.slope).collect();
-                    (Weight::default(), 1, g, values.peaks.iter().map(|peak| peak.time).collect())
+                    let g = given.iter().zip(peaks).map(|(g, peak)| g * peak.slope).collect();
+                    (Weight::default(), 1, g, peaks.iter().map(|peak| peak.time).collect())
                 }
                 _ => continue,
             };
-            let (g, times) = (self.device.upload(&g)?, self.device.upload(&times)?);
+            let (g, times) = (self.lane.upload(&g)?, self.lane.upload(&times)?);
             let lanes = 2 * blocks * self.network.populations()[p].size;
-            let knots = self.device.alloc(lanes.saturating_mul(n_knots))?;
+            let knots = self.lane.alloc(lanes.saturating_mul(n_knots))?;
             let (population, n_knots) = (p as i32, n_knots as i64);
             table.push(Cotangent {
                 population,
@@ -453,12 +410,11 @@ impl<T: Number> Pass<'_, T> {
                 slot.copy_from_slice(&flat[place as usize..place as usize + n]);
             }
         }
-        let Record { requests, readouts, .. } = self.record;
-        for ((request, values), given) in requests.iter().zip(readouts).zip(self.request.readouts) {
+        for ((request, peaks), given) in self.record.requests().iter().zip(self.peaks).zip(self.request.readouts) {
             let (Some(given), Readout::Max) = (given, &request.readout) else { continue };
             let Some(slot) = self.network.constant_slot(request.population, "v_th") else { continue };
             let n = self.network.populations()[request.population].size;
-            for (k, (&g, peak)) in given.iter().zip(&values.peaks).enumerate() {
+            for (k, (&g, peak)) in given.iter().zip(peaks).enumerate() {
                 if peak.time.is_nan() {
                     out.add(slot, k % n, T::of(g));
                 }

@@ -1,4 +1,6 @@
 //! The face of this module in a build without the feature `cuda`.
+use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::Sizes;
@@ -7,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::network::{Network, Params};
 use crate::parallel::CancelFlag;
-use crate::record::{ReadoutRequest, Record};
+use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues, Record};
 use crate::simulate::Settings;
 use crate::spikes::SpikeBatch;
 
@@ -16,6 +18,15 @@ pub trait Number: Real {}
 impl Number for f32 {}
 impl Number for f64 {}
 
+fn refuse<R>() -> Result<R> {
+    Err(Error::Device("this build of evprop has no CUDA support (the feature 'cuda' of its core is off)".into()))
+}
+
+/// Says that this build has no CUDA.
+pub fn count() -> Result<usize> {
+    refuse()
+}
+
 /// A GPU: there is none in this build.
 #[derive(Debug)]
 pub enum Device {}
@@ -23,7 +34,7 @@ pub enum Device {}
 impl Device {
     /// Says that this build has no CUDA.
     pub fn open(_ordinal: usize) -> Result<Arc<Self>> {
-        Err(Error::Device("this build of evprop has no CUDA support (the feature 'cuda' of its core is off)".into()))
+        refuse()
     }
 
     /// Its name, for people.
@@ -32,32 +43,82 @@ impl Device {
     }
 }
 
+/// A record in the memory of a GPU: there is none in this build.
+#[derive(Debug)]
+pub struct Resident<T> {
+    never: Infallible,
+    of: PhantomData<T>,
+}
+
+impl<T: Number> Resident<T> {
+    /// Number of samples.
+    pub fn batch(&self) -> usize {
+        match self.never {}
+    }
+
+    /// Trial length, ms.
+    pub fn duration(&self) -> f64 {
+        match self.never {}
+    }
+
+    /// What was read.
+    pub fn requests(&self) -> &[ReadoutRequest] {
+        match self.never {}
+    }
+
+    /// Number of populations.
+    pub fn n_populations(&self) -> usize {
+        match self.never {}
+    }
+
+    /// Where the spikes of each sample of population `p` begin, and their number.
+    pub fn offsets(&self, _p: usize) -> &[i64] {
+        match self.never {}
+    }
+
+    /// How many spikes population `p` has.
+    pub fn n_spikes(&self, _p: usize) -> usize {
+        match self.never {}
+    }
+
+    /// The spikes of a population that the network emitted; others have none here.
+    pub fn population(&self, _p: usize) -> Result<PopulationRecord<T>> {
+        match self.never {}
+    }
+
+    /// The values of readout `k`.
+    pub fn readout(&self, _k: usize) -> Result<ReadoutValues<T>> {
+        match self.never {}
+    }
+
+    /// All of it.
+    pub fn fetch(&self) -> Result<Record<T>> {
+        match self.never {}
+    }
+}
+
 /// The exact simulator on a GPU.
 #[allow(clippy::too_many_arguments)]
 pub fn simulate<T: Number>(
     _cancel: &CancelFlag,
-    device: &Device,
+    device: &Arc<Device>,
     _network: &Network,
     _params: &Params<'_, T>,
     _inputs: &[SpikeBatch<'_>],
     _requests: &[ReadoutRequest],
     _settings: &Settings,
     _sizes: &Sizes,
-) -> Result<Record<T>> {
-    match *device {}
+) -> Result<Resident<T>> {
+    match **device {}
 }
 
 /// The adjoint on a GPU.
-#[allow(clippy::too_many_arguments)]
 pub fn backward<T: Number>(
     _cancel: &CancelFlag,
-    device: &Device,
     _network: &Network,
-    _params: &Params<'_, T>,
-    _inputs: &[SpikeBatch<'_>],
-    _record: &Record<T>,
+    record: &Resident<T>,
     _request: &Request<'_>,
     _sizes: &Sizes,
 ) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
-    match *device {}
+    match record.never {}
 }

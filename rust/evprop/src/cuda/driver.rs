@@ -1,14 +1,14 @@
-//! The driver: `libcuda` found at run time, one device opened, memory and launches.
+//! The driver: `libcuda` found at run time, devices opened.
 //!
 //! Everything goes through cudarc's thin layer over the driver API of CUDA 11.4. That layer panics where the library or one
 //! of its functions is missing, so both are looked for here first.
 use std::ffi::{CString, c_void};
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
+use super::lane::Idle;
 use crate::error::{Error, Result};
 
 /// The kernels, compiled by `make ptx`.
@@ -21,24 +21,32 @@ const OLDEST_DRIVER: i32 = 12_000;
 const OLDEST_DEVICE: i32 = 7;
 
 /// Every function of the driver that is called here.
-const FUNCTIONS: [&str; 19] = [
+const FUNCTIONS: [&str; 27] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuDeviceGetCount",
     "cuDeviceGet",
     "cuDeviceGetName",
     "cuDeviceGetAttribute",
+    "cuDeviceGetDefaultMemPool",
     "cuDevicePrimaryCtxRetain",
     "cuCtxSetCurrent",
-    "cuCtxSynchronize",
     "cuModuleLoadData",
     "cuModuleGetFunction",
+    "cuStreamCreate",
+    "cuStreamSynchronize",
     "cuMemGetInfo_v2",
+    "cuMemPoolGetAttribute",
+    "cuMemPoolSetAttribute",
     "cuMemAlloc_v2",
+    "cuMemAllocAsync",
     "cuMemFree_v2",
-    "cuMemcpyHtoD_v2",
-    "cuMemcpyDtoH_v2",
-    "cuMemsetD8_v2",
+    "cuMemFreeAsync",
+    "cuMemHostAlloc",
+    "cuMemFreeHost",
+    "cuMemcpyHtoDAsync_v2",
+    "cuMemcpyDtoHAsync_v2",
+    "cuMemsetD8Async",
     "cuLaunchKernel",
     "cuGetErrorName",
 ];
@@ -50,7 +58,8 @@ fn refuse<R>(why: impl Into<String>) -> Result<R> {
     Err(Error::Device(why.into()))
 }
 
-fn failed(what: &str, error: DriverError) -> Error {
+/// An error of the driver, by its name there.
+pub fn failed(what: &str, error: DriverError) -> Error {
     let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into_owned());
     Error::Device(format!("{what}: the CUDA driver says {name}"))
 }
@@ -79,16 +88,48 @@ fn find_library() -> Result<()> {
     Ok(())
 }
 
+/// The driver found and started: its version, and how many devices it has.
+fn start_driver() -> Result<(i32, usize)> {
+    find_library()?;
+    result::init().map_err(|e| match e.0 {
+        sys::CUresult::CUDA_ERROR_NO_DEVICE => no_device(),
+        _ => failed("starting CUDA", e),
+    })?;
+    let mut driver = 0;
+    // SAFETY: the pointer is to a live integer.
+    unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result().map_err(|e| failed("asking for its version", e))?;
+    if driver < OLDEST_DRIVER {
+        return refuse(format!(
+            "the CUDA driver is for CUDA {}.{}, and evprop needs 12.0 or later (driver 525 or later): update NVIDIA's \
+             driver, or use device=\"cpu\"",
+            driver / 1000,
+            driver % 1000 / 10
+        ));
+    }
+    match result::device::get_count().map_err(|e| failed("counting devices", e))? {
+        0 => Err(no_device()),
+        count => Ok((driver, count as usize)),
+    }
+}
+
+/// How many devices there are.
+pub fn count() -> Result<usize> {
+    Ok(start_driver()?.1)
+}
+
 /// A GPU with the kernels loaded.
 #[derive(Debug)]
 pub struct Device {
     ordinal: usize,
     process: u32,
-    name: String,
+    pub(super) name: String,
     capability: (i32, i32),
     driver: i32,
     context: sys::CUcontext,
     module: sys::CUmodule,
+    pub(super) pool: Option<sys::CUmemoryPool>,
+    /// Lanes that nobody uses.
+    pub(super) idle: Mutex<Vec<Idle>>,
 }
 
 // SAFETY: contexts and modules of the driver may be used from any thread that has made the context current, which `enter`
@@ -102,7 +143,7 @@ impl Device {
     pub fn open(ordinal: usize) -> Result<Arc<Self>> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let process = std::process::id();
-        if open.iter().any(|device| device.process != process) {
+        if open.iter().any(|device| !device.is_ours()) {
             return refuse(
                 "this process was forked from one that had opened the GPU, and CUDA does not survive a fork: start it \
                  with the 'spawn' method, or open the GPU only after forking",
@@ -117,29 +158,8 @@ impl Device {
     }
 
     fn start(ordinal: usize, process: u32) -> Result<Self> {
-        find_library()?;
-        result::init().map_err(|e| match e.0 {
-            sys::CUresult::CUDA_ERROR_NO_DEVICE => no_device(),
-            _ => failed("starting CUDA", e),
-        })?;
-        let mut driver = 0;
-        // SAFETY: the pointer is to a live integer.
-        unsafe { sys::cuDriverGetVersion(&raw mut driver) }
-            .result()
-            .map_err(|e| failed("asking for its version", e))?;
-        if driver < OLDEST_DRIVER {
-            return refuse(format!(
-                "the CUDA driver is for CUDA {}.{}, and evprop needs 12.0 or later (driver 525 or later): update NVIDIA's \
-                 driver, or use device=\"cpu\"",
-                driver / 1000,
-                driver % 1000 / 10
-            ));
-        }
-        let count = result::device::get_count().map_err(|e| failed("counting devices", e))?;
-        if count == 0 {
-            return Err(no_device());
-        }
-        if ordinal >= count as usize {
+        let (driver, count) = start_driver()?;
+        if ordinal >= count {
             return refuse(format!(
                 "there is no CUDA device {ordinal}: this machine has {count}, numbered from 0 (\"cuda:0\")"
             ));
@@ -169,7 +189,8 @@ impl Device {
         // SAFETY: the image is a string that ends with a zero byte.
         let module = unsafe { result::module::load_data(ptx.as_ptr().cast()) }
             .map_err(|e| failed("compiling the kernels (try a newer driver)", e))?;
-        Ok(Self { ordinal, process, name, capability, driver, context, module })
+        let (pool, idle) = (memory_pool(device)?, Mutex::default());
+        Ok(Self { ordinal, process, name, capability, driver, context, module, pool, idle })
     }
 
     /// Its name, for people.
@@ -185,84 +206,35 @@ impl Device {
         unsafe { result::ctx::set_current(self.context) }.map_err(|e| failed("entering the context", e))
     }
 
-    /// Bytes of free and of all memory.
+    /// Whether this process is the one that opened it, not a fork of that.
+    pub fn is_ours(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Bytes that can still be had, and of all memory. The device must be entered.
     pub fn memory(&self) -> Result<(usize, usize)> {
-        result::mem_get_info().map_err(|e| failed("asking for its memory", e))
+        let (free, all) = result::mem_get_info().map_err(|e| failed("asking for its memory", e))?;
+        let Some(pool) = self.pool else { return Ok((free, all)) };
+        use sys::CUmemPool_attribute as Attribute;
+        let told = |which: Attribute| {
+            let mut bytes = 0u64;
+            // SAFETY: the pool is the device's own, and these attributes are 64-bit numbers.
+            unsafe { sys::cuMemPoolGetAttribute(pool, which, (&raw mut bytes).cast()) }
+                .result()
+                .map_err(|e| failed("asking for its memory", e))?;
+            Ok(bytes as usize)
+        };
+        let held = told(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
+        let used = told(Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
+        Ok((free + held.saturating_sub(used), all))
     }
 
-    /// Memory that holds anything.
-    pub fn alloc<X: Plain>(&self, len: usize) -> Result<Buffer<X>> {
-        let bytes = len.saturating_mul(size_of::<X>()).max(1);
-        // SAFETY: what is read of it was written before (`upload`, `zeros`, or a kernel).
-        let at = unsafe { result::malloc_sync(bytes) }.map_err(|e| match e.0 {
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-                let (free, all) = self.memory().unwrap_or_default();
-                Error::Device(format!(
-                    "{}: out of memory: {bytes} bytes are needed at once, {free} of {all} are free. Use a smaller batch, \
-                     float32, or device=\"cpu\"",
-                    self.name
-                ))
-            }
-            _ => failed("taking memory", e),
-        })?;
-        Ok(Buffer { at, len, holds: PhantomData })
-    }
-
-    /// Memory full of zero bytes.
-    pub fn zeros<X: Plain>(&self, len: usize) -> Result<Buffer<X>> {
-        let buffer = self.alloc(len)?;
-        // SAFETY: the memory is `len` elements long.
-        unsafe { result::memset_d8_sync(buffer.at, 0, len * size_of::<X>()) }
-            .map_err(|e| failed("clearing memory", e))?;
-        Ok(buffer)
-    }
-
-    /// A copy in the device's memory.
-    pub fn upload<X: Plain>(&self, values: &[X]) -> Result<Buffer<X>> {
-        let buffer = self.alloc(values.len())?;
-        if !values.is_empty() {
-            // SAFETY: the memory is as long as `values`, which hold no padding that matters.
-            unsafe { result::memcpy_htod_sync(buffer.at, values) }.map_err(|e| failed("copying to the device", e))?;
-        }
-        Ok(buffer)
-    }
-
-    /// The first `len` elements.
-    pub fn download<X: Plain + Default>(&self, buffer: &Buffer<X>, len: usize) -> Result<Vec<X>> {
-        self.download_part(buffer, 0, len)
-    }
-
-    /// Elements `first..first + len`.
-    pub fn download_part<X: Plain + Default>(&self, buffer: &Buffer<X>, first: usize, len: usize) -> Result<Vec<X>> {
-        assert!(first + len <= buffer.len, "{len} of {} elements from {first}", buffer.len);
-        let mut values = vec![X::default(); len];
-        if len > 0 {
-            let at = buffer.at + (first * size_of::<X>()) as u64;
-            // SAFETY: that much of the memory belongs to the buffer, and `values` has room for it.
-            unsafe { result::memcpy_dtoh_sync(&mut values, at) }
-                .map_err(|e| failed("copying from the device (a kernel may have failed)", e))?;
-        }
-        Ok(values)
-    }
-
-    /// Runs a kernel of one argument and waits for its end.
-    ///
-    /// # Safety
-    /// `args` must be what the kernel takes, with addresses of memory of the sizes that the kernel will use.
-    pub unsafe fn launch<A: Plain>(&self, kernel: &str, blocks: u32, threads: u32, args: &A) -> Result<()> {
-        let what = |doing: &str| format!("{doing} {kernel} on {}", self.name);
-        let name = CString::new(kernel).map_err(|_| Error::Device(format!("'{kernel}' is no name")))?;
+    /// A kernel of the module.
+    pub fn kernel(&self, name: &str) -> Result<sys::CUfunction> {
+        let text = CString::new(name).map_err(|_| Error::Device(format!("'{name}' is no name")))?;
         // SAFETY: the module was loaded and is never unloaded.
-        let function =
-            unsafe { result::module::get_function(self.module, name) }.map_err(|e| failed(&what("finding"), e))?;
-        let mut params = [std::ptr::from_ref(args).cast_mut().cast::<c_void>()];
-        // SAFETY: the caller vouches for `args`, which the driver copies before it returns.
-        unsafe {
-            let (grid, block) = ((blocks, 1, 1), (threads, 1, 1));
-            result::launch_kernel(function, grid, block, 0, std::ptr::null_mut(), &mut params)
-        }
-        .map_err(|e| failed(&what("starting"), e))?;
-        result::ctx::synchronize().map_err(|e| failed(&what("running"), e))
+        unsafe { result::module::get_function(self.module, text) }
+            .map_err(|e| failed(&format!("finding {name} on {}", self.name), e))
     }
 }
 
@@ -273,44 +245,24 @@ fn no_device() -> Error {
     )
 }
 
-/// Values that mean the same on host and device: any bytes of the right number may be copied there.
-///
-/// # Safety
-/// The type must be `repr(C)` or primitive and hold neither references nor anything that must be dropped.
-pub unsafe trait Plain: Copy {}
-
-macro_rules! plain {
-    ($($t:ty),* $(,)?) => {
-        // SAFETY: primitive.
-        $(unsafe impl Plain for $t {})*
-    };
-}
-plain!(f32, f64, i32, i64, u8, u32, u64);
-
-/// Device memory, given back when dropped. The device must be entered.
-#[derive(Debug)]
-pub struct Buffer<X> {
-    at: u64,
-    len: usize,
-    holds: PhantomData<X>,
-}
-
-impl<X> Buffer<X> {
-    /// Its address on the device.
-    pub fn at(&self) -> u64 {
-        self.at
+/// The pool that memory comes from in the order of a stream; `None` where the driver has none. What is given back to it
+/// stays with the process, for the next pass.
+fn memory_pool(device: sys::CUdevice) -> Result<Option<sys::CUmemoryPool>> {
+    use sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED as POOLS;
+    // SAFETY: `device` is a handle that the driver gave.
+    let has =
+        unsafe { result::device::get_attribute(device, POOLS) }.map_err(|e| failed("asking what it can do", e))?;
+    if has == 0 {
+        return Ok(None);
     }
-
-    /// The address of element `k`.
-    pub fn at_element(&self, k: usize) -> u64 {
-        self.at + (k * size_of::<X>()) as u64
+    let (mut pool, mut keep) = (std::ptr::null_mut(), u64::MAX);
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the pointers are to live variables of the types that the driver asks for.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&raw mut pool, device)
+            .result()
+            .and_then(|()| sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut keep).cast()).result())
     }
-}
-
-impl<X> Drop for Buffer<X> {
-    fn drop(&mut self) {
-        // SAFETY: the memory was taken by `alloc` and is given back once; no kernel runs any more (`launch` waits). An error
-        // here would be that of a device already lost, which the call that met it has told.
-        let _ = unsafe { result::free_sync(self.at) };
-    }
+    .map_err(|e| failed("asking for its memory pool", e))?;
+    Ok(Some(pool))
 }

@@ -1,15 +1,21 @@
-//! The forward pass: rounds of launches until every sample has had room enough, then the record.
+//! The forward pass: rounds of launches until every sample has had room enough, then the record, which stays on the device.
+//!
+//! A round is cut into chunks of samples, which lanes take in turn: while one computes, the next one's spikes are copied.
+use std::sync::Arc;
+
 use super::Sizes;
-use super::driver::{Buffer, Device, Plain};
+use super::driver::Device;
+use super::keep::{Piece, merge};
+use super::lane::{Buffer, Lane, Plain};
 use super::readout;
+use super::resident::Resident;
 use super::tables::{ListTable, Lists, Loaded, NetworkTable, Number, Status, Train, Trains};
 use crate::error::{Error, Result};
 use crate::network::{Kind, Network, Params};
 use crate::parallel::CancelFlag;
+use crate::record::ReadoutRequest;
 use crate::record::sample::check_inputs;
-use crate::record::{PopulationRecord, ReadoutRequest, Record};
-use crate::simulate::until_fired::{self, Fired};
-use crate::simulate::{Chunk, Settings, assemble};
+use crate::simulate::{Settings, until_fired};
 use crate::spikes::SpikeBatch;
 
 /// Most threads of a block (`kernels/block.cuh`).
@@ -17,6 +23,9 @@ const MOST_THREADS: usize = 256;
 
 /// Most samples at a time: enough to fill any GPU.
 pub const MOST_SLOTS: usize = 4096;
+
+/// A chunk is not made smaller than this: there is little to copy then.
+const FEWEST_SLOTS: usize = 32;
 
 const SPIKES_FULL: i32 = 1;
 pub const ARRIVALS_FULL: i32 = 2;
@@ -45,6 +54,7 @@ struct ForwardArgs {
     window: f64,
     windows: i64,
     max_spikes: i64,
+    stop: i64,
 }
 
 // SAFETY: repr(C), numbers alone.
@@ -87,27 +97,18 @@ impl Spikes {
     }
 }
 
-/// The spikes of one population in one sample.
-#[derive(Debug, Clone)]
-struct Played<T> {
-    times: Vec<f64>,
-    units: Vec<u32>,
-    current: Vec<T>,
-    release: Vec<T>,
-}
-
 /// The exact simulator on a GPU.
 #[allow(clippy::too_many_arguments)]
 pub fn simulate<T: Number>(
     cancel: &CancelFlag,
-    device: &Device,
+    device: &Arc<Device>,
     network: &Network,
     params: &Params<'_, T>,
     inputs: &[SpikeBatch<'_>],
     requests: &[ReadoutRequest],
     settings: &Settings,
     sizes: &Sizes,
-) -> Result<Record<T>> {
+) -> Result<Resident<T>> {
     let batch = check_inputs(network, inputs, settings.duration)?;
     for request in requests {
         request.readout.check(settings.duration)?;
@@ -118,28 +119,45 @@ pub fn simulate<T: Number>(
     if let Some(p) = settings.stop_when_fired {
         until_fired::check(network, p, requests)?;
     }
-    device.enter()?;
-    let constants = params.all_constants(network);
-    let loaded = Loaded::new(device, network, params, &constants)?;
-    let forward = Forward { cancel, device, network, loaded: &loaded, inputs, settings, sizes };
-    let played = forward.all(batch)?;
-    let holds: Vec<bool> = constants.iter().map(|c| c.holds).collect();
-    let chunks = played.into_iter().map(|sample| forward.chunk(sample, &holds)).collect();
-    let mut record = assemble(network, batch, settings.duration, &[], chunks);
-    record.requests = requests.to_vec();
-    record.readouts =
-        readout::read(cancel, device, network, &loaded, &constants, inputs, &record, forward.windows(), sizes)?;
+    let lanes = (0..sizes.lanes.unwrap_or(2).max(1)).map(|_| Lane::new(device)).collect::<Result<Vec<_>>>()?;
+    let lane = &lanes[0];
+    let loaded = Loaded::new(lane, network, params)?;
+    let given = inputs.iter().map(|input| Train::packed(lane, input.offsets(), false)).collect::<Result<Vec<_>>>()?;
+    lane.wait()?; // all lanes use these
+    let forward = Forward { cancel, lanes: &lanes, network, loaded: &loaded, inputs, given: &given, settings, sizes };
+    let windows = forward.windows();
+    let mut spikes = merge(&lanes, network, batch, forward.all(batch)?)?;
+    let mut given = given.into_iter().zip(inputs);
+    for (p, population) in network.populations().iter().enumerate() {
+        if let (Kind::Input, Some((train, input))) = (population.kind, given.next()) {
+            (spikes.0[p], spikes.1[p]) = (train, input.offsets().to_vec());
+        }
+    }
+    let mut record = Resident::new(device, lane, network, loaded, spikes, settings.duration, requests)?;
+    record.values = readout::read(cancel, lane, network, &record, windows, sizes)?;
+    lane.wait()?;
     Ok(record)
 }
 
 struct Forward<'a, T> {
     cancel: &'a CancelFlag,
-    device: &'a Device,
+    lanes: &'a [Lane],
     network: &'a Network,
     loaded: &'a Loaded<T>,
     inputs: &'a [SpikeBatch<'a>],
+    /// The inputs on the device, filled chunk by chunk.
+    given: &'a [Train<T>],
     settings: &'a Settings,
     sizes: &'a Sizes,
+}
+
+/// What is known after a part of a round.
+struct Outcome<T> {
+    pieces: Vec<Piece<T>>,
+    again: Vec<usize>,
+    full: [bool; 2],
+    /// The first sample that runs away is told, as on the CPU; one before it may still turn out to.
+    runaway: Option<(usize, Status)>,
 }
 
 impl<T: Number> Forward<'_, T> {
@@ -148,51 +166,54 @@ impl<T: Number> Forward<'_, T> {
         (0..all.len()).filter(|&p| all[p].kind == Kind::Lif)
     }
 
-    /// Plays all samples; `[sample][population]`.
-    fn all(&self, batch: usize) -> Result<Vec<Vec<Played<T>>>> {
-        let mut done: Vec<Option<Vec<Played<T>>>> = vec![None; batch];
-        let duration = self.settings.duration;
+    /// Plays all samples.
+    fn all(&self, batch: usize) -> Result<Vec<Piece<T>>> {
         // A guess, which costs a second round where it is too low.
-        let guess = Spikes::PerNeuron(4 + (duration / 50.0).min(1e6) as usize);
+        let guess = Spikes::PerNeuron(4 + (self.settings.duration / 50.0).min(1e6) as usize);
         let mut room = Room {
             spikes: self.sizes.spikes.map_or(guess, Spikes::PerPopulation),
             arrivals: self.sizes.arrivals.unwrap_or(32).max(1),
         };
         let mut pending: Vec<usize> = (0..batch).collect();
-        // The first sample that runs away is told, as on the CPU; one before it may still turn out to.
-        let mut runaway: Option<(usize, Status)> = None;
-        while !pending.is_empty() {
-            let slots = self.slots(room)?;
-            let (mut spikes, mut arrivals, mut again) = (false, false, Vec::new());
-            for samples in pending.chunks(slots) {
-                if self.cancel.is_cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                let round = Round::new(self, samples, room)?;
-                for (slot, (&sample, status)) in samples.iter().zip(round.run(self)?).enumerate() {
-                    match status.code {
-                        0 => done[sample] = Some(round.played(self, slot)?),
-                        RUNAWAY if runaway.is_none_or(|(first, _)| sample < first) => runaway = Some((sample, status)),
-                        RUNAWAY => {}
-                        code => {
-                            spikes |= code == SPIKES_FULL;
-                            arrivals |= code == ARRIVALS_FULL;
-                            again.push(sample);
-                        }
-                    }
-                }
-            }
+        let mut outcome = Outcome { pieces: Vec::new(), again: Vec::new(), full: [false; 2], runaway: None };
+        for round in 0.. {
+            self.round(&pending, room, round == 0, &mut outcome)?;
+            pending = std::mem::take(&mut outcome.again);
+            pending.sort_unstable();
+            let [spikes, arrivals] = std::mem::take(&mut outcome.full);
             room.spikes = if spikes { room.spikes.doubled() } else { room.spikes };
             room.arrivals *= if arrivals { 2 } else { 1 };
-            if let Some((first, status)) = runaway {
-                again.retain(|&sample| sample < first);
-                if again.is_empty() {
+            if let Some((first, status)) = outcome.runaway {
+                pending.retain(|&sample| sample < first);
+                if pending.is_empty() {
                     return Err(self.runaway(first, status));
                 }
             }
-            pending = again;
+            if pending.is_empty() {
+                break;
+            }
         }
-        Ok(done.into_iter().flatten().collect())
+        Ok(outcome.pieces)
+    }
+
+    fn round(&self, pending: &[usize], room: Room, new: bool, outcome: &mut Outcome<T>) -> Result<()> {
+        let mut flights: Vec<Option<Flight<T>>> = self.lanes.iter().map(|_| None).collect();
+        for (k, samples) in pending.chunks(self.slots(room, pending.len())?).enumerate() {
+            let k = k % self.lanes.len();
+            if let Some(flight) = flights[k].take() {
+                self.land(&self.lanes[k], &flight, outcome)?;
+            }
+            if self.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            flights[k] = Some(self.start(&self.lanes[k], samples, room, new)?);
+        }
+        for (lane, flight) in self.lanes.iter().zip(flights) {
+            if let Some(flight) = flight {
+                self.land(lane, &flight, outcome)?;
+            }
+        }
+        Ok(())
     }
 
     fn runaway(&self, sample: usize, status: Status) -> Error {
@@ -204,15 +225,16 @@ impl<T: Number> Forward<'_, T> {
         }
     }
 
-    /// How many samples go at a time.
-    fn slots(&self, room: Room) -> Result<usize> {
+    /// How many samples go at a time: what fits, and few enough for every lane to get two chunks.
+    fn slots(&self, room: Room, samples: usize) -> Result<usize> {
         let (t, n) = (size_of::<T>(), self.loaded.n_lif);
         let spikes: usize = self.lif().map(|p| self.room(room, p)).sum();
         let neuron = 4 * 8 + 3 * t + 4;
         let slot = spikes * (8 + 4 + 2 * t) + n * neuron + Lists::<T>::bytes(n, room.arrivals) + 64;
-        let (free, _) = self.device.memory()?;
-        let fit = (free / 10 * 9 / slot).max(1);
-        Ok(fit.min(self.sizes.slots.unwrap_or(MOST_SLOTS)).max(1))
+        let (free, _) = self.lanes[0].device().memory()?;
+        let fit = free / 10 * 9 / self.lanes.len() / slot;
+        let share = samples.div_ceil(2 * self.lanes.len()).max(FEWEST_SLOTS);
+        Ok(self.sizes.slots.unwrap_or(share).min(fit).clamp(1, MOST_SLOTS))
     }
 
     fn room(&self, room: Room, p: usize) -> usize {
@@ -230,67 +252,53 @@ impl<T: Number> Forward<'_, T> {
         (step, (duration / step).ceil().clamp(1.0, 1e9) as i64)
     }
 
-    /// A sample as part of a record.
-    fn chunk(&self, sample: Vec<Played<T>>, holds: &[bool]) -> Chunk<T> {
-        let mut populations: Vec<_> =
-            sample.iter().map(|played| PopulationRecord::with_room(1, played.times.len())).collect();
-        for ((p, record), played) in populations.iter_mut().enumerate().zip(sample) {
-            record.times.extend(played.times);
-            record.units.extend(played.units);
-            record.current.extend(played.current);
-            if holds[p] {
-                record.release.extend(played.release);
-            }
-            record.offsets.push(record.times.len() as i64);
-        }
-        let mut chunk = Chunk { populations, readouts: Vec::new() };
-        if let Some(p) = self.settings.stop_when_fired {
-            Fired::default().cut(self.network.populations()[p].size, p, 0, &mut chunk);
-        }
-        chunk
-    }
-}
-
-/// One launch: its samples and their storage.
-struct Round<T> {
-    trains: Vec<Train<T>>,
-    table: Buffer<Trains>,
-    samples: usize,
-    room: Room,
-}
-
-impl<T: Number> Round<T> {
-    fn new(forward: &Forward<'_, T>, samples: &[usize], room: Room) -> Result<Self> {
-        let device = forward.device;
-        let mut given = forward.inputs.iter();
-        let mut trains = Vec::new();
-        for (p, population) in forward.network.populations().iter().enumerate() {
-            let input = if population.kind == Kind::Input { given.next() } else { None };
-            trains.push(match (population.kind, input) {
-                (Kind::Input, Some(input)) => {
-                    Train::known(device, samples.iter().map(|&sample| input.sample(sample)), &[], &[])?
+    /// Asks a lane to play samples; their spikes are sent first if they are `new`.
+    fn start(&self, lane: &Lane, samples: &[usize], room: Room, new: bool) -> Result<Flight<T>> {
+        let (mut trains, mut tables, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let mut given = self.inputs.iter().zip(self.given);
+        for (p, population) in self.network.populations().iter().enumerate() {
+            tables.push(match population.kind {
+                Kind::Input => match given.next() {
+                    Some((input, train)) => {
+                        if new {
+                            send(lane, input, train, samples)?;
+                        }
+                        let at = |sample: &usize| input.offsets()[*sample];
+                        let first: Vec<_> = samples.iter().map(at).collect();
+                        let count: Vec<_> = samples.iter().map(|b| input.sample(*b).len() as i64).collect();
+                        let (first, count) = (lane.upload(&first)?, lane.upload(&count)?);
+                        let table = Trains { first: first.at(), count: count.at(), ..train.table() };
+                        places.extend([first, count]);
+                        table
+                    }
+                    None => Trains::default(),
+                },
+                Kind::Lif => {
+                    let train = Train::empty(lane, samples.len(), self.room(room, p))?;
+                    let table = train.table();
+                    trains.push((p, train));
+                    table
                 }
-                (Kind::Lif, _) => Train::empty(device, samples.len(), forward.room(room, p))?,
-                _ => Train::empty(device, samples.len(), 0)?,
+                Kind::Li => Trains::default(),
             });
         }
-        let tables: Vec<_> = trains.iter().map(Train::table).collect();
-        Ok(Self { table: device.upload(&tables)?, trains, samples: samples.len(), room })
+        let table = lane.upload(&tables)?;
+        let status = self.launch(lane, samples.len(), room, &table)?;
+        Ok(Flight { samples: samples.to_vec(), trains, status })
     }
 
-    /// How each slot ended.
-    fn run(&self, forward: &Forward<'_, T>) -> Result<Vec<Status>> {
-        let (device, n) = (forward.device, forward.loaded.n_lif);
-        let cells = n * self.samples;
-        let [time, hold, cross] = [device.alloc::<f64>(cells)?, device.alloc(cells)?, device.alloc(cells)?];
-        let [u, i, cross_i] = [device.alloc::<T>(cells)?, device.alloc(cells)?, device.alloc(cells)?];
-        let last = device.alloc::<i64>(cells)?;
-        let past = device.alloc::<i32>(cells)?;
-        let lists = Lists::<T>::new(device, self.samples, n, self.room.arrivals)?;
-        let status = device.zeros::<Status>(self.samples)?;
-        let (window, windows) = forward.windows();
+    fn launch(&self, lane: &Lane, slots: usize, room: Room, trains: &Buffer<Trains>) -> Result<Buffer<Status>> {
+        let n = self.loaded.n_lif;
+        let cells = n * slots;
+        let [time, hold, cross] = [lane.alloc::<f64>(cells)?, lane.alloc(cells)?, lane.alloc(cells)?];
+        let [u, i, cross_i] = [lane.alloc::<T>(cells)?, lane.alloc(cells)?, lane.alloc(cells)?];
+        let last = lane.alloc::<i64>(cells)?;
+        let past = lane.alloc::<i32>(cells)?;
+        let lists = Lists::<T>::new(lane, slots, n, room.arrivals)?;
+        let status = lane.zeros::<Status>(slots)?;
+        let (window, windows) = self.windows();
         let args = ForwardArgs {
-            net: forward.loaded.table(forward.network, &self.table, forward.settings.duration),
+            net: self.loaded.table(self.network, trains, self.settings.duration),
             scratch: ScratchTable {
                 time: time.at(),
                 hold: hold.at(),
@@ -305,32 +313,55 @@ impl<T: Number> Round<T> {
             status: status.at(),
             window,
             windows,
-            max_spikes: forward.settings.max_spikes.min(i64::MAX as usize) as i64,
+            max_spikes: self.settings.max_spikes.min(i64::MAX as usize) as i64,
+            stop: self.settings.stop_when_fired.map_or(-1, |p| p as i64),
         };
-        let threads = threads(forward.sizes, n);
         let kernel = format!("evprop_forward_{}", T::KERNELS);
-        // SAFETY: the tables hold addresses of live buffers, of the sizes that they tell.
-        unsafe { device.launch(&kernel, self.samples as u32, threads, &args)? };
-        device.download(&status, self.samples)
+        // SAFETY: the tables hold addresses of buffers of the sizes that they tell, given back in the order of the lane.
+        unsafe { lane.launch(&kernel, slots, threads(self.sizes, n), &args)? };
+        Ok(status)
     }
 
-    /// The spikes of a slot that ended well, by population.
-    fn played(&self, forward: &Forward<'_, T>, slot: usize) -> Result<Vec<Played<T>>> {
-        let device = forward.device;
-        let spiking: Vec<_> = forward.lif().collect();
-        let one = |(p, train): (usize, &Train<T>)| {
-            if !spiking.contains(&p) {
-                return Ok(Played { times: vec![], units: vec![], current: vec![], release: vec![] });
+    /// Waits for a flight, and keeps the spikes of the samples that ended well.
+    fn land(&self, lane: &Lane, flight: &Flight<T>, outcome: &mut Outcome<T>) -> Result<()> {
+        let (mut slots, mut samples) = (Vec::new(), Vec::new());
+        let status = lane.download(&flight.status, flight.samples.len())?;
+        for (slot, (&sample, status)) in flight.samples.iter().zip(status).enumerate() {
+            match status.code {
+                0 => {
+                    slots.push(slot);
+                    samples.push(sample);
+                }
+                RUNAWAY if outcome.runaway.is_none_or(|(first, _)| sample < first) => {
+                    outcome.runaway = Some((sample, status));
+                }
+                RUNAWAY => {}
+                code => {
+                    outcome.full[0] |= code == SPIKES_FULL;
+                    outcome.full[1] |= code == ARRIVALS_FULL;
+                    outcome.again.push(sample);
+                }
             }
-            let count = device.download_part(&train.count, slot, 1)?[0] as usize;
-            let first = slot * train.room;
-            Ok(Played {
-                times: device.download_part(&train.times, first, count)?,
-                units: device.download_part(&train.units, first, count)?,
-                current: device.download_part(&train.current, first, count)?,
-                release: device.download_part(&train.release, first, count)?,
-            })
-        };
-        self.trains.iter().enumerate().map(one).collect()
+        }
+        if !slots.is_empty() {
+            outcome.pieces.push(Piece::new(lane, &flight.trains, &slots, samples)?);
+        }
+        Ok(())
     }
+}
+
+/// Copies the input spikes of neighbouring samples to their place on the device.
+fn send<T: Number>(lane: &Lane, input: &SpikeBatch<'_>, train: &Train<T>, samples: &[usize]) -> Result<()> {
+    let (first, end) = (samples[0], samples[samples.len() - 1] + 1);
+    let (spikes, at) = (input.samples(first, end), input.offsets()[first] as usize);
+    lane.write(&train.times, at, spikes.times)?;
+    lane.write(&train.units, at, spikes.units)
+}
+
+/// One launch: its samples and their storage.
+struct Flight<T> {
+    samples: Vec<usize>,
+    /// Of every LIF population.
+    trains: Vec<(usize, Train<T>)>,
+    status: Buffer<Status>,
 }

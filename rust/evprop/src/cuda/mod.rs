@@ -12,6 +12,8 @@
 //!   atomic and sums have one order. Results depend on neither the GPU nor the number of blocks that run at a time.
 //! * The forward pass ([`forward`]) goes from spike to spike of the whole network: in a window of time each thread finds the
 //!   first crossing of its neurons under all arrivals known so far, and the earliest of all is a spike.
+//! * Chunks of samples go through [lanes](lane), each a stream: while one computes, the next one's spikes are copied.
+//! * The record stays on the device ([`resident`]), where the backward pass reads it; what is asked for is fetched.
 //! * No silent capacity: storage that fills up is made larger, and the samples concerned are played again.
 //! * `libcuda` is opened when a device is asked for ([`driver`]); the wheel holds no CUDA library and needs none.
 //!
@@ -23,9 +25,13 @@ mod driver;
 #[cfg(feature = "cuda")]
 mod forward;
 #[cfg(feature = "cuda")]
+mod keep;
+#[cfg(feature = "cuda")]
+mod lane;
+#[cfg(feature = "cuda")]
 mod readout;
 #[cfg(feature = "cuda")]
-mod sample;
+mod resident;
 #[cfg(feature = "cuda")]
 mod tables;
 #[cfg(feature = "cuda")]
@@ -37,11 +43,12 @@ mod twin;
 #[cfg(feature = "cuda")]
 mod twin {
     pub use super::backward::backward;
-    pub use super::driver::Device;
+    pub use super::driver::{Device, count};
     pub use super::forward::simulate;
+    pub use super::resident::Resident;
     pub use super::tables::Number;
 }
-pub use twin::{Device, Number, backward, simulate};
+pub use twin::{Device, Number, Resident, backward, count, simulate};
 
 /// How much room a launch starts with, and how it is cut; results do not depend on it. `None`: by the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -56,4 +63,6 @@ pub struct Sizes {
     pub arrivals: Option<usize>,
     /// Samples at a time.
     pub slots: Option<usize>,
+    /// Lanes (streams) that take chunks of samples in turn.
+    pub lanes: Option<usize>,
 }

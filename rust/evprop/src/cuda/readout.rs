@@ -1,16 +1,14 @@
 //! Readouts: what the kernels find in the voltages of a record's samples.
 use super::Sizes;
-use super::driver::{Buffer, Device, Plain};
 use super::forward::{ARRIVALS_FULL, MOST_SLOTS, threads};
-use super::sample::Samples;
-use super::tables::{ListTable, Lists, Loaded, NetworkTable, Number, Own, Status};
+use super::lane::{Buffer, Lane, Plain};
+use super::resident::{Resident, Values};
+use super::tables::{ListTable, Lists, NetworkTable, Number, Own, Status};
 use super::weighting::Weight;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
-use crate::record::{Peak, Readout, ReadoutValues, Record};
-use crate::spikes::SpikeBatch;
+use crate::record::{Readout, ReadoutRequest};
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
@@ -45,51 +43,45 @@ unsafe impl Plain for ReadoutTable {}
 // SAFETY: as above.
 unsafe impl Plain for ReadoutArgs {}
 
-/// A readout's storage.
-struct Asked {
+/// What a readout needs besides room for its values.
+struct Needs {
     times: Buffer<f64>,
-    values: Buffer<f64>,
-    peaks: Buffer<f64>,
     knots: Buffer<f64>,
     n_knots: usize,
-    n_values: usize,
-    n_peaks: usize,
 }
 
-/// The values of all readouts that the record asks for.
-#[allow(clippy::too_many_arguments)]
+/// The values of all readouts that the record asks for, on the device.
 pub fn read<T: Number>(
     cancel: &CancelFlag,
-    device: &Device,
+    lane: &Lane,
     network: &Network,
-    loaded: &Loaded<T>,
-    constants: &[Constants<T>],
-    inputs: &[SpikeBatch<'_>],
-    record: &Record<T>,
+    record: &Resident<T>,
     (window, windows): (f64, i64),
     sizes: &Sizes,
-) -> Result<Vec<ReadoutValues<T>>> {
-    let mut found = vec![ReadoutValues::default(); record.requests.len()];
-    if found.is_empty() {
-        return Ok(found);
+) -> Result<Vec<Values>> {
+    let requests = record.requests();
+    let values = requests.iter().map(|r| room(lane, network, r, record.batch())).collect::<Result<Vec<_>>>()?;
+    if values.is_empty() {
+        return Ok(values);
     }
-    let slots = sizes.slots.unwrap_or(MOST_SLOTS).max(1);
-    let mut room = sizes.arrivals.unwrap_or(32).max(1);
-    for first in (0..record.batch).step_by(slots) {
-        let range = first..(first + slots).min(record.batch);
-        let samples = Samples::new(device, network, loaded, inputs, record, range)?;
-        let asked = asked(device, network, constants, record, samples.slots)?;
-        let table: Vec<_> = record.requests.iter().zip(&asked).map(|(r, a)| entry(r, a, record.duration)).collect();
-        let readouts = device.upload(&table)?;
-        let status = device.zeros::<Status>(samples.slots)?;
+    let loaded = &record.loaded;
+    let most = sizes.slots.unwrap_or(MOST_SLOTS).clamp(1, MOST_SLOTS);
+    let needs = requests.iter().map(|r| needs(lane, network, record, r, most)).collect::<Result<Vec<_>>>()?;
+    let mut list_room = sizes.arrivals.unwrap_or(32).max(1);
+    for range in record.ranges(most) {
+        let entries = requests.iter().zip(&needs).zip(&values);
+        let table: Vec<_> =
+            entries.map(|((r, n), v)| entry(network, r, n, v, record.duration(), range.start)).collect();
+        let (readouts, trains) = (lane.upload(&table)?, record.table(lane, range.start)?);
+        let status = lane.zeros::<Status>(range.len())?;
         loop {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let lists = Lists::<T>::new(device, samples.slots, loaded.n_neurons, room)?;
+            let lists = Lists::<T>::new(lane, range.len(), loaded.n_neurons, list_room)?;
             let args = ReadoutArgs {
-                net: samples.network(network, loaded, record.duration),
-                own: samples.own(),
+                net: record.network(network, &trains),
+                own: record.own(range.start),
                 lists: lists.table(),
                 readouts: readouts.at(),
                 status: status.at(),
@@ -99,54 +91,50 @@ pub fn read<T: Number>(
             };
             let kernel = format!("evprop_readout_{}", T::KERNELS);
             // SAFETY: the tables hold addresses of live buffers, of the sizes that they tell.
-            unsafe { device.launch(&kernel, samples.slots as u32, threads(sizes, loaded.n_neurons), &args)? };
-            let full = device.download(&status, samples.slots)?.iter().any(|s| s.code == ARRIVALS_FULL);
-            if !full {
+            unsafe { lane.launch(&kernel, range.len(), threads(sizes, loaded.n_neurons), &args)? };
+            if !lane.download(&status, range.len())?.iter().any(|s| s.code == ARRIVALS_FULL) {
                 break;
             }
-            room *= 2;
-        }
-        for (values, asked) in found.iter_mut().zip(&asked) {
-            values.values.extend(device.download(&asked.values, asked.n_values)?.into_iter().map(T::of));
-            let peaks = device.download(&asked.peaks, 2 * asked.n_peaks)?;
-            values.peaks.extend(peaks.chunks_exact(2).map(|x| Peak { time: x[0], slope: x[1] }));
+            list_room *= 2;
         }
     }
-    Ok(found)
+    Ok(values)
 }
 
-fn asked<T: Number>(
-    device: &Device,
+fn room(lane: &Lane, network: &Network, request: &ReadoutRequest, batch: usize) -> Result<Values> {
+    let n = batch * network.populations()[request.population].size;
+    let peaks = if request.readout == Readout::Max { 2 * n } else { 0 };
+    Ok(Values { values: lane.alloc(n * request.readout.width())?, peaks: lane.alloc(peaks)? })
+}
+
+fn needs<T: Number>(
+    lane: &Lane,
     network: &Network,
-    constants: &[Constants<T>],
-    record: &Record<T>,
-    slots: usize,
-) -> Result<Vec<Asked>> {
-    let one = |request: &crate::record::ReadoutRequest| {
-        let n = network.populations()[request.population].size;
-        let times = match &request.readout {
-            Readout::Final => vec![record.duration],
-            Readout::Sampled(times) => times.clone(),
-            _ => Vec::new(),
-        };
-        let n_values = slots * n * request.readout.width();
-        let n_peaks = if request.readout == Readout::Max { slots * n } else { 0 };
-        let n_knots = Weight::of(&request.readout, record.duration)
-            .map_or(0, |(weight, _)| weight.knots(&constants[request.population], record.duration));
-        Ok(Asked {
-            knots: device.alloc((2 * slots * n).saturating_mul(n_knots))?,
-            n_knots,
-            times: device.upload(&times)?,
-            values: device.alloc(n_values)?,
-            peaks: device.alloc(2 * n_peaks)?,
-            n_values,
-            n_peaks,
-        })
+    record: &Resident<T>,
+    request: &ReadoutRequest,
+    most: usize,
+) -> Result<Needs> {
+    let n = network.populations()[request.population].size;
+    let times = match &request.readout {
+        Readout::Final => vec![record.duration()],
+        Readout::Sampled(times) => times.clone(),
+        _ => Vec::new(),
     };
-    record.requests.iter().map(one).collect()
+    let n_knots = Weight::of(&request.readout, record.duration())
+        .map_or(0, |(weight, _)| weight.knots(&record.loaded.constants[request.population], record.duration()));
+    let knots = lane.alloc((2 * most.min(record.batch()) * n).saturating_mul(n_knots))?;
+    Ok(Needs { times: lane.upload(&times)?, knots, n_knots })
 }
 
-fn entry(request: &crate::record::ReadoutRequest, asked: &Asked, duration: f64) -> ReadoutTable {
+/// The readout of samples `first..`.
+fn entry(
+    network: &Network,
+    request: &ReadoutRequest,
+    needs: &Needs,
+    values: &Values,
+    duration: f64,
+    first: usize,
+) -> ReadoutTable {
     let (functional, n_times) = match &request.readout {
         Readout::Final => (1, 1),
         Readout::Sampled(times) => (1, times.len()),
@@ -154,16 +142,17 @@ fn entry(request: &crate::record::ReadoutRequest, asked: &Asked, duration: f64) 
         _ => (0, 0),
     };
     let (weight, scale) = Weight::of(&request.readout, duration).unwrap_or((Weight::default(), 1.0));
+    let before = first * network.populations()[request.population].size;
     ReadoutTable {
         functional,
         population: request.population as i32,
         weight,
         scale,
-        times: asked.times.at(),
+        times: needs.times.at(),
         n_times: n_times as i64,
-        values: asked.values.at(),
-        peaks: asked.peaks.at(),
-        knots: asked.knots.at(),
-        n_knots: asked.n_knots as i64,
+        values: values.values.at_element(before * request.readout.width()),
+        peaks: values.peaks.at_element(2 * before),
+        knots: needs.knots.at(),
+        n_knots: needs.n_knots as i64,
     }
 }

@@ -1,5 +1,5 @@
 //! The network as the kernels see it: laid out like `kernels/tables.cuh`.
-use super::driver::{Buffer, Device, Plain};
+use super::lane::{Buffer, Lane, Plain};
 use crate::error::Result;
 use crate::math::Real;
 use crate::network::{Kind, Network, Params};
@@ -81,10 +81,10 @@ pub struct Lists<T> {
 }
 
 impl<T: Number> Lists<T> {
-    pub fn new(device: &Device, slots: usize, lanes: usize, room: usize) -> Result<Self> {
+    pub fn new(lane: &Lane, slots: usize, lanes: usize, room: usize) -> Result<Self> {
         let cells = slots * lanes;
-        let (len, due) = (device.alloc(cells)?, device.alloc(cells * room)?);
-        Ok(Self { len, due, charge: device.alloc(cells * room)?, room, lanes })
+        let (len, due) = (lane.alloc(cells)?, lane.alloc(cells * room)?);
+        Ok(Self { len, due, charge: lane.alloc(cells * room)?, room, lanes })
     }
 
     /// Bytes of one slot.
@@ -167,44 +167,34 @@ pub struct Train<T> {
 }
 
 impl<T: Number> Train<T> {
-    /// Room for the spikes of `slots` samples.
-    pub fn empty(device: &Device, slots: usize, room: usize) -> Result<Self> {
+    /// Room for the spikes of `slots` samples, `room` each.
+    pub fn empty(lane: &Lane, slots: usize, room: usize) -> Result<Self> {
         let first: Vec<_> = (0..slots).map(|slot| (slot * room) as i64).collect();
-        let all = slots * room;
+        Self::with(lane, slots * room, slots * room, &first, &vec![0; slots], room)
+    }
+
+    /// Room for spikes of known number: sample `b` has `offsets[b]..offsets[b + 1]`; with currents, if they are a network's.
+    pub fn packed(lane: &Lane, offsets: &[i64], currents: bool) -> Result<Self> {
+        let (slots, all) = (offsets.len() - 1, offsets[offsets.len() - 1] as usize);
+        let count: Vec<_> = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        Self::with(lane, all, if currents { all } else { 0 }, &offsets[..slots], &count, 0)
+    }
+
+    fn with(lane: &Lane, all: usize, currents: usize, first: &[i64], count: &[i64], room: usize) -> Result<Self> {
         Ok(Self {
-            times: device.alloc(all)?,
-            units: device.alloc(all)?,
-            current: device.alloc(all)?,
-            release: device.alloc(all)?,
-            first: device.upload(&first)?,
-            count: device.zeros(slots)?,
+            times: lane.alloc(all)?,
+            units: lane.alloc(all)?,
+            current: lane.alloc(currents)?,
+            release: lane.alloc(currents)?,
+            first: lane.upload(first)?,
+            count: lane.upload(count)?,
             room,
         })
     }
 
-    /// Known spikes; of those that a network emitted, also the currents.
-    pub fn known<'s>(
-        device: &Device,
-        trains: impl Iterator<Item = crate::spikes::Train<'s>>,
-        current: &[T],
-        release: &[T],
-    ) -> Result<Self> {
-        let (mut times, mut units, mut first, mut count) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for train in trains {
-            first.push(times.len() as i64);
-            count.push(train.len() as i64);
-            times.extend_from_slice(train.times);
-            units.extend_from_slice(train.units);
-        }
-        Ok(Self {
-            times: device.upload(&times)?,
-            units: device.upload(&units)?,
-            current: device.upload(current)?,
-            release: device.upload(release)?,
-            first: device.upload(&first)?,
-            count: device.upload(&count)?,
-            room: 0,
-        })
+    /// From slot `slot` on.
+    pub fn table_from(&self, slot: usize) -> Trains {
+        Trains { first: self.first.at_element(slot), count: self.count.at_element(slot), ..self.table() }
     }
 
     pub fn table(&self) -> Trains {
@@ -226,6 +216,7 @@ pub struct Loaded<T> {
     pub n_lif: usize,
     /// Neurons that spike, and leaky integrators after them.
     pub n_neurons: usize,
+    pub constants: Vec<Constants<T>>,
     /// By population: its first neuron in the table of neurons.
     pub first: Vec<usize>,
     populations: Buffer<Population>,
@@ -233,13 +224,13 @@ pub struct Loaded<T> {
     incoming: Buffer<i32>,
     neurons: Buffer<Neuron<T>>,
     owner: Buffer<i32>,
-    _values: Vec<Buffer<T>>,
+    values: Vec<Buffer<T>>,
     _indices: Vec<(Buffer<i64>, Buffer<u32>)>,
 }
 
 impl<T: Number> Loaded<T> {
-    pub fn new(device: &Device, network: &Network, params: &Params<'_, T>, constants: &[Constants<T>]) -> Result<Self> {
-        let all = network.populations();
+    pub fn new(lane: &Lane, network: &Network, params: &Params<'_, T>) -> Result<Self> {
+        let (all, constants) = (network.populations(), params.all_constants(network));
         let (mut first, mut owner, mut neurons) = (vec![0; all.len()], Vec::new(), Vec::new());
         let mut n_lif = 0;
         for kind in [Kind::Lif, Kind::Li] {
@@ -262,13 +253,13 @@ impl<T: Number> Loaded<T> {
             populations.push(Population { kind, size, first, inlets, n_inlets, unused: 0 });
             incoming.extend(network.incoming(p).iter().map(|&q| q as i32));
         }
-        let values = (0..network.layout().len()).map(|k| device.upload(params.slot(k))).collect::<Result<Vec<_>>>()?;
+        let values = (0..network.layout().len()).map(|k| lane.upload(params.slot(k))).collect::<Result<Vec<_>>>()?;
         let (mut projections, mut indices) = (Vec::new(), Vec::new());
         for (q, projection) in network.projections().iter().enumerate() {
             let (mut indptr_at, mut targets_at) = (0, 0);
             if let Connectivity::Sparse { indptr, indices: targets } = &projection.connectivity {
                 let indptr: Vec<i64> = indptr.iter().map(|&at| at as i64).collect();
-                let buffers = (device.upload(&indptr)?, device.upload(targets)?);
+                let buffers = (lane.upload(&indptr)?, lane.upload(targets)?);
                 (indptr_at, targets_at) = (buffers.0.at(), buffers.1.at());
                 indices.push(buffers);
             }
@@ -294,15 +285,23 @@ impl<T: Number> Loaded<T> {
         Ok(Self {
             n_lif,
             n_neurons: neurons.len(),
+            constants,
             first,
-            populations: device.upload(&populations)?,
-            projections: device.upload(&projections)?,
-            incoming: device.upload(&incoming)?,
-            neurons: device.upload(&neurons)?,
-            owner: device.upload(&owner)?,
-            _values: values,
+            populations: lane.upload(&populations)?,
+            projections: lane.upload(&projections)?,
+            incoming: lane.upload(&incoming)?,
+            neurons: lane.upload(&neurons)?,
+            owner: lane.upload(&owner)?,
+            values,
             _indices: indices,
         })
+    }
+
+    /// Whether these are parameters of this network.
+    pub fn fits(&self, network: &Network) -> bool {
+        let size = |slot: &crate::network::Slot| slot.shape.iter().product::<usize>();
+        self.values.iter().map(Buffer::len).eq(network.layout().iter().map(size))
+            && self.first.len() == network.populations().len()
     }
 
     /// The addresses, with those of the spikes.

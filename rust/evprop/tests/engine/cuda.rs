@@ -83,7 +83,7 @@ fn on_device<T: Number>(problem: &Problem, settings: &Settings, sizes: &Sizes) -
     let slots = problem.cast::<T>();
     let params = Params::new(&problem.network, slots.iter().map(Vec::as_slice).collect())?;
     let flag = CancelFlag::new();
-    cuda::simulate(&flag, &device(), &problem.network, &params, &[problem.batch()], &[], settings, sizes)
+    cuda::simulate(&flag, &device(), &problem.network, &params, &[problem.batch()], &[], settings, sizes)?.fetch()
 }
 
 fn on_cpu<T: Real>(problem: &Problem, settings: &Settings) -> evprop::Result<Record<T>> {
@@ -141,7 +141,14 @@ fn neither_threads_nor_windows_nor_room_change_a_bit() {
         assert!(!has_ties(case));
         let problem = Problem::new(case);
         let plain = on_device::<f32>(&problem, &settings(), &Sizes::default()).expect("no runaway");
-        let tight = Sizes { threads: Some(64), window: Some(1.7), spikes: Some(1), arrivals: Some(1), slots: Some(2) };
+        let tight = Sizes {
+            threads: Some(64),
+            window: Some(1.7),
+            spikes: Some(1),
+            arrivals: Some(1),
+            slots: Some(2),
+            lanes: Some(3),
+        };
         let one_window = Sizes { window: Some(DURATION), ..Sizes::default() };
         assert_eq!(plain, on_device(&problem, &settings(), &tight).expect("no runaway"), "case {case}");
         assert_eq!(plain, on_device(&problem, &settings(), &one_window).expect("no runaway"), "case {case}");

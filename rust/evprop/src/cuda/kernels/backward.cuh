@@ -43,13 +43,13 @@ template <class T> struct BackwardArgs {
     T* sample;          // (block, place): of one sample, where max_dw_norm looks at it; else null
     i64 n_places;
     Cotangent* cotangents;
-    // What readouts look at and releases, ascending: look[start[slot][n]] .. look[start[slot][n + 1]].
+    // What readouts look at, ascending: look[start[slot][n]] .. look[start[slot][n + 1]].
     const i64* look_start;
     const double* look_time;
     const double* look_g;
-    const i64* look_spike;  // number of the neuron's own spike that a release follows; -1: a readout
-    // Nodes, (block, most nodes): those of neuron n end at node_end[slot][n]; they are filled from the end.
-    const i64* node_end;
+    // Nodes, (block, most nodes): those of neuron n end at node_end[block][n]; they are filled from the end.
+    i64 nodes_per_spike;  // at most
+    i64* node_end;
     i64 most_nodes;
     double* node_time;
     T* node_v;
@@ -61,6 +61,7 @@ template <class T> struct BackwardArgs {
     i64* head;
     i64* at;
     i64* look;
+    i64* release;  // how many of the neuron's own spikes have a release still to come
     T* released;  // (block, own spike)
     i64 most_spikes;
     i64* left;  // (block, population)
@@ -84,7 +85,7 @@ template <class T> struct Sweep {
 
     __device__ i64 row(int n) const { return block * a.n_neurons + n; }
     __device__ i64 node(i64 k) const { return block * a.most_nodes + k; }
-    __device__ i64 node_end(int n) const { return a.node_end[slot * (a.n_neurons + 1) + n + 1]; }
+    __device__ i64 node_end(int n) const { return a.node_end[row(n)]; }
     __device__ Life<T> life(int n) const {
         Life<T> out = {a.net, a.own, slot, n};
         return out;
@@ -179,11 +180,17 @@ template <class T> struct Sweep {
 
     // The end of the trial, and what is felt from the start on of V held at its reset.
     __device__ void begin(int n) const {
-        i64 end = node_end(n);
+        Life<T> own = life(n);
+        const i64* looks = a.look_start + slot * (a.n_neurons + 1);
+        // neurons that don't spike come after all that do
+        const i64* start = a.own.start + slot * (a.net.n_lif + 1);
+        i64 spikes = start[n < a.net.n_lif ? n + 1 : a.net.n_lif] - start[0];
+        i64 end = (n + 1) + a.nodes_per_spike * spikes + (looks[n + 1] - looks[0]);
+        a.node_end[row(n)] = end;
         a.head[row(n)] = end;
         a.at[row(n)] = end;
-        a.look[row(n)] = a.look_start[slot * (a.n_neurons + 1) + n + 1];
-        Life<T> own = life(n);
+        a.look[row(n)] = looks[n + 1];
+        a.release[row(n)] = own.spikes();
         bool looked_at = false;
         for (int r = 0; r < a.n_cotangents; ++r) {
             const Cotangent& source = a.cotangents[r];
@@ -207,19 +214,38 @@ template <class T> struct Sweep {
         }
     }
 
+    // The latest look of a readout at neuron n, or release, that has no node yet; before all where there is none.
+    __device__ double next_look(int n) const {
+        i64 k = a.look[row(n)];
+        return k > a.look_start[slot * (a.n_neurons + 1) + n] ? a.look_time[k - 1] : -infinite();
+    }
+    __device__ double next_release(int n) const {
+        Life<T> own = life(n);
+        i64& k = a.release[row(n)];
+        for (; k > 0; --k) {
+            double time = own.spike((int)k - 1), release = time + a.net.neurons[n].t_ref;
+            if (release > time && release < a.net.duration) {
+                return release;
+            }
+        }
+        return -infinite();
+    }
+
     // Nodes of neuron n from what happens to it after t.
     EVPROP_CALL void catch_up(int n, double t) const {
-        i64 first = a.look_start[slot * (a.n_neurons + 1) + n];
-        while (a.look[row(n)] > first && a.look_time[a.look[row(n)] - 1] > t) {
-            i64 k = --a.look[row(n)];
-            double time = a.look_time[k];
+        for (;;) {
+            double look = next_look(n), release = next_release(n), time = larger(look, release);
+            if (!(time > t)) {
+                return;
+            }
             Lambda<T> lambda = at_head(n, time);
-            if (a.look_spike[k] >= 0) {
-                a.released[block * a.most_spikes + life(n).begin() - life(0).begin() + a.look_spike[k]] = lambda.v;
+            if (release == time) {
+                i64 k = --a.release[row(n)];
+                a.released[block * a.most_spikes + life(n).begin() - life(0).begin() + k] = lambda.v;
                 push(n, time, T(0), lambda.i, T(0), lambda.i, ENDS_SPAN);
                 continue;
             }
-            T g = T(a.look_g[k]);
+            T g = T(a.look_g[--a.look[row(n)]]);
             if (life(n).seen_at(time).held) {
                 add(places(n).v_reset, unit(n), g);
             } else if (time <= 0.0) {
@@ -308,7 +334,7 @@ template <class T> struct Sweep {
         T current = train.current[at];
         Lambda<T> after = at_head(n, time);
         T slope = (current - c.u_reset) * c.inv_mem;
-        if (c.t_ref > 0.0) {
+        if (time + c.t_ref > time) {
             bool free = time + c.t_ref < a.net.duration;
             after.v = free ? a.released[block * a.most_spikes + life(n).begin() - life(0).begin() + k] : T(0);
             slope = free ? (train.release[at] - c.u_reset) * c.inv_mem : T(0);

@@ -7,12 +7,14 @@
 // state stands at its own last event, and arrivals of one instant are added in one order (projections as listed, senders
 // by time; those of spikes within the window last).
 //
+// Spikes are found in the order of time, so a sample that ends when every neuron of one population has spiked ends there:
+// with the last of these spikes and those of the same instant.
+//
 // Order at one instant: all crossings (by population and unit), then all arrivals. An arrival at the trial's end or later
 // has no effect.
 #pragma once
 #include "arrivals.cuh"
 #include "block.cuh"
-
 
 namespace evprop {
 
@@ -109,7 +111,7 @@ template <class T> struct Play {
     }
 
     // Neuron n spikes at its crossing: the record, and its state.
-    __device__ void fire(int n, double time) const {
+    EVPROP_CALL void fire(int n, double time) const {
         const Scratch<T>& x = a.scratch;
         const Neuron<T>& neuron = a.net.neurons[n];
         int p = a.net.owner[n];
@@ -128,7 +130,7 @@ template <class T> struct Play {
         train.times[at] = time;
         train.units[at] = (u32)(n - a.net.populations[p].first);
         train.current[at] = current;
-        train.release[at] = neuron.t_ref == 0.0 ? current : T(0);
+        train.release[at] = time + neuron.t_ref > time ? T(0) : current;
         train.count[slot] = count + 1;
         x.last[cell(n)] = count;
         Cell<T> c = {time, time + neuron.t_ref, neuron.u_reset, current};
@@ -170,9 +172,12 @@ template <class T> struct Play {
 };
 
 template <class T> __device__ void forward(const ForwardArgs<T>& a) {
-    __shared__ int code;
+    __shared__ int code, silent;  // silent: neurons of the population `stop` that have not spiked
+    __shared__ double last;       // no spike after this is asked for
     if (threadIdx.x == 0) {
         code = FINE;
+        silent = a.stop < 0 ? 0 : a.net.populations[a.stop].size;
+        last = infinite();
     }
     __syncthreads();
     Play<T> play = {a, blockIdx.x, {a.net, a.lists, blockIdx.x, &code}, 0.0, false};
@@ -195,17 +200,22 @@ template <class T> __device__ void forward(const ForwardArgs<T>& a) {
                 going = false;
                 break;
             }
+            double bound = last;
             Earliest mine = {infinite(), 0x7fffffff};
             for (int n = threadIdx.x; n < a.net.n_lif; n += blockDim.x) {
                 Earliest own = {a.scratch.cross[play.cell(n)], n};
                 mine = before(own, mine) ? own : mine;
             }
             Earliest next = earliest_of_block(mine);
-            if (next.time == infinite()) {
+            if (next.time > bound || next.time == infinite()) {
+                going = bound == infinite();
                 break;
             }
             if (next.who % blockDim.x == threadIdx.x) {
+                bool first = a.stop == a.net.owner[next.who] && a.scratch.last[play.cell(next.who)] < 0;
                 play.fire(next.who, next.time);
+                silent -= first ? 1 : 0;
+                last = first && silent == 0 ? next.time : last;
             }
             for (int n = threadIdx.x; n < a.net.n_lif; n += blockDim.x) {
                 play.receive(n, next.who, next.time);

@@ -89,6 +89,7 @@ template <class T> struct ForwardArgs {
     double window;  // ms
     i64 windows;
     i64 max_spikes;
+    i64 stop;  // the population whose first spikes end a sample; -1: none
 };
 
 // One synapse: its place in the weights, its weight and its delay.
