@@ -23,10 +23,11 @@ use super::gradients::Gradients;
 use super::nodes::Nodes;
 use super::row::span;
 use super::sweep::{Look, Shared, Sweep};
-use crate::math::{Lines, Real};
+use crate::math::{Lines, Real, prefetch};
 use crate::network::Component;
 use crate::neuron::constants::Neuron;
 use crate::neuron::flow::propagator;
+use crate::neuron::modes::growths;
 use crate::neuron::series::Whole;
 use crate::projection::DelayKind;
 use crate::record::inlets::{RowBlock, Rows};
@@ -311,8 +312,9 @@ impl<'a, T: Real> Sweep<'a, T> {
         let (time, unit) = (senders.times[k], senders.units[k]);
         let growth = rows.pace().growth(table.span(plan, time));
         let spike = modes::Spike { unit, since: table.since_seam(plan, time, window), growth };
-        let (view, looks) = table.modes(plan, self.shared.network.projections()[q].post);
-        modes::gather_row(self.shared.simd, rows, spike, view, &mut out.modes[q], looks);
+        let Shared { network, params, simd, .. } = self.shared;
+        let (view, looks) = table.modes(plan, network.projections()[q].post);
+        modes::gather_row(simd, rows, &params.synapses(network, q), spike, view, &mut out.modes[q], looks);
         let mut total = looks.total(0, rows.pace());
         self.gather_near(&looks.near, q, rows, (senders, k), out, |_, slope| total += slope);
         total
@@ -328,18 +330,20 @@ impl<'a, T: Real> Sweep<'a, T> {
         own: Range<usize>,
         out: &mut Gradients<T>,
     ) {
-        let network = self.shared.network;
+        let Shared { network, params, simd, .. } = self.shared;
         let (pre, post) = (network.projections()[q].pre, network.projections()[q].post);
-        let (mut since, mut growth) = (std::mem::take(&mut table.since), std::mem::take(&mut table.growth));
+        let (mut since, mut spans) = (std::mem::take(&mut table.since), std::mem::take(&mut table.spans));
+        let mut growth = std::mem::take(&mut table.growth);
         since.clear();
-        growth.clear();
+        spans.clear();
         for &t in &senders.times[own.clone()] {
             since.push(table.since_seam(plan, t, window));
-            growth.push(rows.pace().growth(table.span(plan, t)));
+            spans.push(table.span(plan, t));
         }
+        growths(simd, rows.pace(), &spans, &mut growth);
         let spikes = modes::Spikes { units: &senders.units[own.clone()], since: &since, growth: &growth };
         let (view, looks) = table.modes(plan, post);
-        modes::gather_blocks(self.shared.simd, rows, spikes, view, &mut out.modes[q], looks);
+        modes::gather_blocks(simd, rows, &params.synapses(network, q), spikes, view, &mut out.modes[q], looks);
         let dt = &mut self.dt[pre][own.clone()];
         if rows.times() {
             for (k, dt) in dt.iter_mut().enumerate() {
@@ -350,7 +354,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         let add = |k: usize, slope: T| dt[own.start + k] += slope.f64();
         self.gather_near(&looks.near, q, rows, (senders, own.start), out, add);
         self.dt[pre] = dt;
-        (table.since, table.growth) = (since, growth);
+        (table.since, table.spans, table.growth) = (since, spans, growth);
     }
 
     /// Arrivals with a node near ask the nodes themselves. `first`: the spike that the others are counted from; `add`
@@ -364,27 +368,32 @@ impl<'a, T: Real> Sweep<'a, T> {
         out: &mut Gradients<T>,
         mut add: impl FnMut(usize, T),
     ) {
-        let Shared { network, params, constants, record, .. } = self.shared;
+        let Shared { network, params, record, .. } = self.shared;
         let p = network.projections()[q].post;
         let synapses = params.synapses(network, q);
         let sender = |near: &Near| senders.units[first + near.spike] as usize;
         for (n, near_now @ &Near { spike, synapse: k }) in near.iter().enumerate() {
             if let Some(later) = near.get(n + AHEAD) {
-                synapses.fetch(sender(later), later.synapse);
                 self.nodes[p].fetch(later.synapse);
+                prefetch(&out.modes[q], synapses.row(sender(later)).start + later.synapse);
             }
-            let row = synapses.row(sender(near_now));
-            let d = row.delay_of(k);
-            let s = senders.times[first + spike] + d;
+            let (unit, t) = (sender(near_now), senders.times[first + spike]);
+            let row = synapses.row(unit);
+            let s = t + row.delay_of(k);
             if s >= record.duration {
                 continue;
             }
-            let lambda = lambda_at(constants[p].neuron(k), &mut self.nodes[p], k, s);
-            let (more, slope) = rows.gathers((row.weight[k], d), lambda);
-            if let Some(sums) = out.modes[q].get_mut(row.start + k) {
-                *sums = [sums[0] + more[0], sums[1] + more[1]];
+            let nodes = &mut self.nodes[p];
+            nodes.seek(k, s);
+            let (time, lambda) = (nodes.time[k], (nodes.lambda_v[k], nodes.lambda_i[k]));
+            if time.is_finite() {
+                // Modes that refer to the spike are what it gathers.
+                let more = modes::of_lambda(rows.pace(), lambda, time - t);
+                if let Some(sums) = out.modes[q].get_mut(row.start + k) {
+                    *sums = [sums[0] + more.0, sums[1] + more.1];
+                }
+                add(spike, rows.slope(unit, k, more));
             }
-            add(spike, slope);
         }
     }
 

@@ -42,6 +42,12 @@ impl Pace {
         Some(Self { gamma: ts / (tm - ts), rates: [1.0 / tm, 1.0 / ts] })
     }
 
+    /// `dL/ds` of what an arrival adds to the modes of a state, each times the same mode of lambda.
+    #[inline(always)]
+    pub fn slope<T: Real>(self, mem: T, syn: T) -> T {
+        mem * T::of(self.rates[0] / self.gamma) + syn * T::of(self.rates[1])
+    }
+
     /// `e^{d/tau}` of both modes, `d` >= 0.
     #[inline(always)]
     pub fn growth<T: Real>(self, d: f64) -> [T; 2] {
@@ -54,6 +60,19 @@ impl Pace {
     pub fn decay<T: Real>(self, d: f64) -> [T; 2] {
         let [mem, syn] = self.rates;
         [T::of(Real::exp_neg(-d * mem)), T::of(Real::exp_neg(-d * syn))]
+    }
+}
+
+vectorised! {
+    /// [`Pace::growth`] of each of some spans.
+    pub fn growths<T>(pace: Pace, spans: &[f64], out: &mut Vec<[T; 2]>) {
+        let [mem, syn] = pace.rates;
+        out.clear();
+        out.resize(spans.len(), [T::ZERO; 2]);
+        let out = &mut out[..spans.len()];
+        for k in 0..spans.len() {
+            out[k] = [T::of(1.0 / Real::exp_neg(-spans[k] * mem)), T::of(1.0 / Real::exp_neg(-spans[k] * syn))];
+        }
     }
 }
 

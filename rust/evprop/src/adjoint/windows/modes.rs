@@ -117,14 +117,12 @@ impl<T: Real> Rows<T> {
         }
     }
 
-    /// What a synapse of weight `w` and delay `d` gathers of lambda at an arrival's instant, and `dL/ds` there.
+    /// `dL/ds` at the arrival of a spike that gathers `(x, y)` through the synapse onto target `k`; 0 where nobody asks.
     #[inline(always)]
-    pub fn gathers(&self, (w, d): (T, f64), (lambda_v, lambda_i): (T, T)) -> ([T; 2], T) {
-        let [mem, syn] = self.pace.decay::<T>(d);
-        let p = T::of(self.pace.gamma) * lambda_v;
-        let q = lambda_i - p;
-        let [of_p, of_q] = self.pace.rates.map(T::of);
-        ([p * mem, q * syn], w * (p * of_p + q * of_q))
+    pub fn slope(&self, sender: usize, k: usize, (x, y): (T, T)) -> T {
+        let Some(pairs) = self.pairs.get(sender * self.wide + k / BLOCK) else { return T::ZERO };
+        let [mem, syn] = [pairs[2 * (k % BLOCK)] * x, pairs[2 * (k % BLOCK) + 1] * y];
+        self.pace.slope(mem, syn)
     }
 
     /// Gradients of weights and delays from what has been gathered.
@@ -220,7 +218,7 @@ impl<T: Real> Looks<T> {
     /// `dL/dt` of a spike, as far as the table knows.
     pub fn total(&self, spike: usize, pace: Pace) -> T {
         let [mem, syn] = folded(self.sums[spike]);
-        mem * T::of(pace.rates[0] / pace.gamma) + syn * T::of(pace.rates[1])
+        pace.slope(mem, syn)
     }
 
     /// Places a block.
@@ -230,7 +228,7 @@ impl<T: Real> Looks<T> {
         for k in 0..BLOCK {
             let ahead = since.wrapping_add(delay[k]) / PARTS as u16;
             // Where `ahead` does not reach round the ring, the difference is a huge number.
-            at[k] = ahead.min(ahead.wrapping_sub(windows)) * BLOCK as u16;
+            at[k] = ahead.min(ahead.wrapping_sub(windows)) * BLOCK as u16 + k as u16;
         }
     }
 
@@ -239,13 +237,20 @@ impl<T: Real> Looks<T> {
     fn find(&mut self, b: usize, items: &[[T; 2]]) {
         let (at, found) = (&self.at[b], &mut self.found[b]);
         for k in 0..BLOCK {
-            found[k] = items[at[k] as usize + k];
+            found[k] = items[at[k] as usize];
         }
     }
 
     /// Adds a block up; its arrivals without an answer are left for later.
     #[inline(always)]
-    fn gather(&mut self, b: usize, [mem, syn]: [T; 2], pairs: Option<&[T; PAIRS]>, sums: &mut [[T; 2]], place: Place) {
+    fn gather(
+        &mut self,
+        b: usize,
+        [mem, syn]: [T; 2],
+        pairs: Option<&[T; PAIRS]>,
+        sums: &mut [[T; 2]],
+        place: Place<'_, T>,
+    ) {
         let mut found = Aligned([T::ZERO; PAIRS]);
         found.0.copy_from_slice(self.found[b].as_flattened());
         let mut growth = Aligned([T::ZERO; PAIRS]);
@@ -267,9 +272,11 @@ impl<T: Real> Looks<T> {
         }
         add(sums.as_flattened_mut(), &more.0);
         if lost.iter().any(|&k| k > T::ZERO) {
-            let Place { spike, first, n } = place;
-            let near = (0..n).filter(|&k| self.found[b][k][0].is_nan());
-            self.near.extend(near.map(|k| Near { spike, synapse: first + k }));
+            let Place { spike, unit, synapses, first, n } = place;
+            for k in (0..n).filter(|&k| self.found[b][k][0].is_nan()) {
+                synapses.fetch(unit as usize, first + k);
+                self.near.push(Near { spike, synapse: first + k });
+            }
         }
     }
 }
@@ -280,9 +287,13 @@ struct Aligned<T>([T; PAIRS]);
 
 /// A block of synapses of one row.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    /// Which of the spikes.
+struct Place<'a, T> {
+    /// Which of the spikes,
     spike: usize,
+    /// and its sender.
+    unit: u32,
+    /// Those of the projection.
+    synapses: &'a Synapses<'a, T>,
     /// First synapse of the block, in the row.
     first: usize,
     /// How many they are.
@@ -295,6 +306,7 @@ vectorised! {
     /// the synapses that the table can't answer.
     pub fn gather_blocks<T>(
         rows: &Rows<T>,
+        synapses: &Synapses<'_, T>,
         spikes: Spikes<'_, T>,
         view: View<'_, T>,
         gathered: &mut [[T; 2]],
@@ -319,7 +331,7 @@ vectorised! {
                 let row = unit as usize * n_post + first;
                 let sums = gathered.get_mut(row..row + n).unwrap_or_default();
                 let pairs = rows.pairs.get(unit as usize * rows.wide + block);
-                looks.gather(b, spikes.growth[start + b], pairs, sums, Place { spike: start + b, first, n });
+                looks.gather(b, spikes.growth[start + b], pairs, sums, Place { spike: start + b, unit, synapses, first, n });
             }
         }
     }
@@ -329,6 +341,7 @@ vectorised! {
     /// The same for one spike.
     pub fn gather_row<T>(
         rows: &Rows<T>,
+        synapses: &Synapses<'_, T>,
         spike: Spike<T>,
         view: View<'_, T>,
         gathered: &mut [[T; 2]],
@@ -352,7 +365,7 @@ vectorised! {
                 let n = BLOCK.min(n_post - first);
                 let at = unit as usize * n_post + first;
                 let sums = gathered.get_mut(at..at + n).unwrap_or_default();
-                looks.gather(b, growth, rows.pairs.get(row + wide + b), sums, Place { spike: 0, first, n });
+                looks.gather(b, growth, rows.pairs.get(row + wide + b), sums, Place { spike: 0, unit, synapses, first, n });
             }
         }
     }

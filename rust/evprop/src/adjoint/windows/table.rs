@@ -59,7 +59,9 @@ pub struct Table<T: Real> {
     modes: modes::Looks<T>,
     /// Instants of spikes, from the ring's seam.
     pub since: Vec<T::Ticks>,
-    /// The same in both modes.
+    /// From the instant that modes refer to, and the same in both modes.
+    pub spans: Vec<f64>,
+    /// See `spans`.
     pub growth: Vec<[T; 2]>,
     /// Some lambda is not 0.
     pub felt: bool,
