@@ -77,6 +77,17 @@ pub trait Real:
     }
     /// `ln(1 + x)` for `x > -1`; `x <= -1` gives a number without meaning, never a trap.
     fn ln_1p(self) -> Self;
+    /// Rows of four -> four columns.
+    #[inline(always)]
+    fn columns<const N: usize>(rows: &[[Self; 4]; N]) -> [[Self; N]; 4] {
+        let mut columns = [[Self::ZERO; N]; 4];
+        for (k, row) in rows.iter().enumerate() {
+            for (column, &x) in columns.iter_mut().zip(row) {
+                column[k] = x;
+            }
+        }
+        columns
+    }
 }
 
 impl Real for f64 {
@@ -250,5 +261,38 @@ impl Real for f32 {
     #[inline(always)]
     fn ln_1p(self) -> Self {
         Real::ln_1p(f64::from(self)) as f32
+    }
+
+    // In vectors, which the compiler does not find by itself.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn columns<const N: usize>(rows: &[[f32; 4]; N]) -> [[f32; N]; 4] {
+        use std::arch::x86_64::{
+            __m128, _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+        };
+        const { assert!(N.is_multiple_of(4)) };
+        // SAFETY: four numbers are read; SSE is part of x86-64.
+        let load = |row: &[f32; 4]| unsafe { _mm_loadu_ps(row.as_ptr()) };
+        // SAFETY: four numbers are written; SSE is part of x86-64.
+        let store = |to: &mut [f32; 4], x: __m128| unsafe { _mm_storeu_ps(to.as_mut_ptr(), x) };
+        let mut columns = [[0.0; N]; 4];
+        for (k, four) in rows.as_chunks::<4>().0.iter().enumerate() {
+            let [a, b, c, d] = [load(&four[0]), load(&four[1]), load(&four[2]), load(&four[3])];
+            // SAFETY: SSE is part of x86-64.
+            let all = unsafe {
+                let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+                let (more_ab, more_cd) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+                [
+                    _mm_movelh_ps(ab, cd),
+                    _mm_movehl_ps(cd, ab),
+                    _mm_movelh_ps(more_ab, more_cd),
+                    _mm_movehl_ps(more_cd, more_ab),
+                ]
+            };
+            for (column, x) in columns.iter_mut().zip(all) {
+                store(&mut column.as_chunks_mut::<4>().0[k], x);
+            }
+        }
+        columns
     }
 }

@@ -1,5 +1,6 @@
 //! All synapses into a component that is played in windows: by sender, to give a spike to all of its targets, and by
 //! target, to find what reaches one neuron. Delays are in [`Ticks`].
+use super::columns::Columns;
 use super::grid::Grid;
 use crate::math::{Real, Simd, prefetch};
 use crate::network::{Component, Network, Params};
@@ -42,6 +43,8 @@ pub struct Inlet<'a, T: Real> {
     pub longest: f64,
     /// The same in ticks.
     pub longest_ticks: T::Ticks,
+    /// Delays by target.
+    pub columns: Columns,
     /// Its rows, as spikes are given to their targets.
     pub rows: InletRows<T>,
     grid: Grid,
@@ -98,8 +101,9 @@ impl<'a, T: Real> Inlets<'a, T> {
             let longest = longest(synapses.delay);
             let (pre, base) = (projection.pre, base[member]);
             let longest_ticks = grid.ticks::<T>(longest.min(over));
+            let columns = Columns::new(&synapses, n_pre, &delay);
             let rows = InletRows::new(simd, &synapses, n_pre, delay, paces[member], over);
-            all.push(Inlet { pre, base, synapses, longest, longest_ticks, rows, grid, over });
+            all.push(Inlet { pre, base, synapses, longest, longest_ticks, columns, rows, grid, over });
         }
         Some(Self { base, lanes, all, paces, grid, longest: reach })
     }

@@ -2,6 +2,7 @@
 //! duration.
 pub mod arrivals;
 pub mod buckets;
+pub mod columns;
 pub mod grid;
 pub mod inlets;
 pub mod sample;

@@ -21,14 +21,14 @@
 //! ```
 //!
 //! So a spike adds its sums to the windows in which it arrives as soon as it sets out
-//! ([`ring`]), and only for the few neurons that may cross are the single arrivals looked up ([`lists`]), sorted and
+//! ([`ring`]), and only for the few neurons that may cross are the single arrivals looked up ([`lookup`]), sorted and
 //! played one by one ([`Exact`]). Their spikes are taken in the order of time; a spike that arrives within the window is
 //! given to its targets at once, and those it could still move are looked at again. So the result is that of playing every
 //! event in order, and does not depend on the length of the windows but for rounding.
 //!
 //! Memory holds windows over the longest delay and the spikes, whatever the duration.
 mod exact;
-mod lists;
+mod lookup;
 mod ring;
 
 use super::eventwise::{Member, Source};
@@ -36,12 +36,13 @@ use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
 use crate::neuron::constants::Neuron;
+use crate::neuron::modes::growths;
 use crate::neuron::series::{Series, Whole};
 use crate::record::inlets::{BLOCK, Inlets};
 use crate::vectorised;
 use exact::{Exact, Fired};
-use lists::{Lists, Sent};
-use ring::{Ahead, Departure, Departures, Falls, Ring};
+use lookup::{Lookup, Sent};
+use ring::{Departure, Departures, Falls, Ring};
 
 /// Windows for which the spikes from outside are taken in at a time.
 const SLAB: usize = 16;
@@ -90,7 +91,7 @@ pub struct Windows<T: Real> {
     states: States<T>,
     series: Series<T>,
     ring: Ring<T>,
-    lists: Lists<T>,
+    lookup: Lookup<T>,
     exact: Exact<T>,
     /// By inlet.
     sent: Vec<Sent<T::Ticks>>,
@@ -99,6 +100,8 @@ pub struct Windows<T: Real> {
     /// Lanes that are held for a while.
     holding: Vec<u32>,
     late: Vec<u32>,
+    /// Of spikes that set out: from the ring's seam, and the same in both modes.
+    spans: Vec<f64>,
     growth: Vec<[T; 2]>,
     falls: Falls<T>,
 }
@@ -207,7 +210,6 @@ impl<T: Real> Windows<T> {
         let lanes = self.columns.neurons.len();
         let windows = (duration / grid.step).ceil() as usize;
         self.ring.reset(SLAB + 2 + (play.inlets.longest / grid.step) as usize, lanes);
-        self.lists.reset(lanes, play.sources.len());
         self.sent.resize_with(play.sources.len(), Sent::default);
         self.sent.iter_mut().for_each(Sent::reset);
         self.hold.clear();
@@ -263,7 +265,7 @@ impl<T: Real> Windows<T> {
         let grid = play.inlets.grid;
         let (start, end) = (grid.start(now), grid.start(end).min(duration));
         let seam = grid.start(self.ring.seam);
-        for (q, ((inlet, source), sent)) in play.inlets.all.iter().zip(play.sources).zip(&mut self.sent).enumerate() {
+        for ((inlet, source), sent) in play.inlets.all.iter().zip(play.sources).zip(&mut self.sent) {
             // A window's worth of slack, for rounding.
             let over = |t: f64| t + inlet.longest + grid.step < start;
             match *source {
@@ -275,17 +277,16 @@ impl<T: Real> Windows<T> {
                     }
                     self.growth.clear();
                     if let Some(pace) = inlet.pace() {
-                        let growth = |&t: &f64| pace.growth((t - seam).max(0.0));
-                        self.growth.extend(train.times[own.clone()].iter().map(growth));
+                        self.spans.clear();
+                        self.spans.extend(train.times[own.clone()].iter().map(|&t| (t - seam).max(0.0)));
+                        growths(play.simd, pace, &self.spans, &mut self.growth);
                     }
                     let (ticks, units) = (&sent.ticks[own.clone()], &train.units[own]);
                     let fresh = Departures { ticks, units, growth: &self.growth };
                     if let Some(&last) = fresh.ticks.last() {
                         self.ring.reach(now, last, inlet);
                     }
-                    let lists = self.lists.of_inlet(q);
-                    let ahead = Ahead { ring: &mut self.ring, lists, falls: &mut self.falls };
-                    ring::admit(play.simd, ahead, &self.series, inlet, fresh);
+                    ring::admit(play.simd, &mut self.ring, &self.series, inlet, fresh, &mut self.falls);
                     while sent.first < sent.len() && over(train.times[sent.first]) {
                         sent.first += 1;
                     }
@@ -296,7 +297,6 @@ impl<T: Real> Windows<T> {
                     }
                 }
             }
-            self.lists.of_inlet(q).iter_mut().for_each(|list| list.forget(sent.first));
         }
     }
 
@@ -332,8 +332,8 @@ impl<T: Real> Windows<T> {
 
     /// Plays a lane one by one from the window's start on.
     fn take(&mut self, play: &Play<'_, T>, lane: usize, window: &Window, out: &[Vec<Spike<T>>]) {
-        let Self { columns, states, lists, exact, sent, hold, .. } = self;
-        let arrivals = lists.arrivals(play, lane, window.number, sent, out);
+        let Self { columns, states, lookup, exact, sent, hold, .. } = self;
+        let arrivals = lookup.arrivals(play, lane, window.number, sent, out);
         let start = exact::State { u: states.u[lane], i: states.i[lane], x: T::ZERO };
         exact.take(lane, &columns.neurons[lane], start, hold[lane], window, arrivals);
     }
@@ -360,15 +360,14 @@ impl<T: Real> Windows<T> {
             if !matches!(source, Source::Member(member) if *member == m) {
                 continue;
             }
-            let Self { ring, series, lists, falls, late, .. } = self;
+            let Self { ring, series, falls, late, .. } = self;
             late.clear();
             let ticks = play.inlets.grid.ticks_from::<T>(time, window.number);
             ring.reach(window.number, ticks, inlet);
             let since = (time - play.inlets.grid.start(ring.seam)).max(0.0);
             let growth = inlet.pace().map_or([T::ONE; 2], |pace| pace.growth(since));
             let spike = Departure { ticks, unit, growth, now: window.number };
-            let ahead = Ahead { ring, lists: lists.of_inlet(q), falls };
-            ring::spread(play.simd, ahead, series, inlet, spike, late);
+            ring::spread(play.simd, ring, series, inlet, spike, falls, late);
             // From here on it is found when a lane's arrivals are looked up.
             self.sent[q].push(ticks, unit);
             let late = std::mem::take(&mut self.late);
@@ -441,11 +440,8 @@ vectorised! {
     fn evaluate<T>(c: &Columns<T>, ring: &mut Ring<T>, number: usize, states: &mut States<T>) {
         for first in (0..states.u.len()).step_by(BLOCK) {
             let cells = ring.block(first, number);
-            let mut sums = [[T::ZERO; BLOCK]; 3];
-            for (l, [a, b, _, above]) in cells.iter_mut().enumerate().take(BLOCK) {
-                (sums[0][l], sums[1][l], sums[2][l]) = (*a, *b, *above);
-            }
-            cells.fill([T::ZERO; 4]);
+            let [sums_u, sums_i, _, sums_above] = T::columns(cells);
+            *cells = [[T::ZERO; 4]; BLOCK];
             let (u, i) = (lanes(&states.u, first), lanes(&states.i, first));
             let (mem, syn) = (lanes(&c.whole.mem, first), lanes(&c.whole.syn, first));
             let kappa = lanes(&c.whole.kappa, first);
@@ -457,9 +453,9 @@ vectorised! {
             let (up, down) = (&mut states.up[own.clone()], &mut states.down[own.clone()]);
             let suspect = &mut states.suspect[own];
             for l in 0..BLOCK {
-                let more_i = sums[1][l] * of_i;
-                let more_u = sums[0][l] * of_u - gamma * more_i;
-                let above = sums[2][l] * of_i;
+                let more_i = sums_i[l] * of_i;
+                let more_u = sums_u[l] * of_u - gamma * more_i;
+                let above = sums_above[l] * of_i;
                 let below = (above - more_i).larger(T::ZERO) * growth[l];
                 let above = above * growth[l];
                 end_u[l] = u[l] + (u[l] * mem[l] + i[l] * kappa[l]) + more_u;

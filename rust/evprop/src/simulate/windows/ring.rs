@@ -5,7 +5,6 @@
 mod modes;
 mod values;
 
-use super::lists::{List, Row};
 use crate::math::{Real, Simd, Ticks};
 use crate::neuron::series::Series;
 use crate::record::inlets::{BLOCK, Inlet, InletRows};
@@ -45,16 +44,19 @@ impl<T: Real> Ring<T> {
 
     /// Makes the cells of a block of lanes refer to a seam one ring later: factors of both modes.
     pub fn fade(&mut self, first_lane: usize, [mem, syn]: [T; 2]) {
-        for [a, b, _, above] in self.column(first_lane).cells {
-            (*a, *b, *above) = (*a * mem, *b * syn, *above * syn);
+        let by = [mem, syn, T::ONE, syn];
+        for cell in self.column(first_lane).cells {
+            for l in 0..4 {
+                cell[l] *= by[l];
+            }
         }
     }
 
     /// The cells of a block of lanes in window `number`.
     #[inline(always)]
-    pub fn block(&mut self, first_lane: usize, number: usize) -> &mut [Cell<T>] {
-        let at = first_lane * self.windows + number % self.windows * BLOCK;
-        &mut self.cells[at..at + BLOCK]
+    pub fn block(&mut self, first_lane: usize, number: usize) -> &mut [Cell<T>; BLOCK] {
+        let at = first_lane * self.windows / BLOCK + number % self.windows;
+        &mut self.cells.as_chunks_mut().0[at]
     }
 
     /// All cells of a block of lanes.
@@ -83,10 +85,13 @@ struct Column<'a, T> {
 }
 
 impl<T: Real> Column<'_, T> {
-    /// That of lane `k` of the block in the window whose first cell is `at`.
+    /// Adds to one of them.
     #[inline(always)]
-    fn cell(&mut self, at: u32, k: usize) -> &mut Cell<T> {
-        &mut self.cells[at as usize + k]
+    fn add(&mut self, at: u32, more: &Cell<T>) {
+        let cell = &mut self.cells[at as usize];
+        // Written so that it is one vector.
+        let (a, b) = (*cell, *more);
+        *cell = [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]];
     }
 }
 
@@ -98,29 +103,12 @@ struct Turn<T: Real> {
 }
 
 impl<T: Real> Turn<T> {
-    /// The first cell of the window that lies `ahead` windows after the seam.
+    /// The cell of lane `k` of a block in the window that lies `ahead` windows after the seam.
     #[inline(always)]
-    fn at(self, ahead: T::Ticks) -> u32 {
+    fn at(self, ahead: T::Ticks, k: usize) -> u32 {
         // Where `ahead` does not reach round the ring, the difference is a huge number.
-        ahead.min(ahead.minus(self.windows)).u32() * BLOCK as u32
+        ahead.min(ahead.minus(self.windows)).u32() * BLOCK as u32 + k as u32
     }
-}
-
-#[inline(always)]
-fn add<T: Real>(into: &mut Cell<T>, cell: &Cell<T>) {
-    // Written so that it is one vector.
-    let (a, b) = (*into, *cell);
-    *into = [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]];
-}
-
-/// When a spike at `t` reaches the lanes of a block.
-#[inline(always)]
-fn arrivals<T: Real>(t: T::Ticks, delay: &[T::Ticks; BLOCK]) -> Row {
-    let mut row = [0; BLOCK];
-    for k in 0..BLOCK {
-        row[k] = t.plus(delay[k]).coarse();
-    }
-    row
 }
 
 /// Spikes that set out.
@@ -147,29 +135,19 @@ pub struct Departure<T: Real> {
     pub now: usize,
 }
 
-/// Where arrivals go.
-#[derive(Debug)]
-pub struct Ahead<'a, T: Real> {
-    /// Their sums.
-    pub ring: &'a mut Ring<T>,
-    /// Of the inlet in question, where its rows are dense.
-    pub lists: &'a mut [List],
-    /// Scratch.
-    pub falls: &'a mut Falls<T>,
-}
-
-/// Gives the windows ahead, and the lists of the inlet's blocks if its rows are dense, all that some spikes bring through the synapses of one inlet.
+/// Gives the windows ahead all that some spikes bring through the synapses of one inlet.
 pub fn admit<T: Real>(
     simd: Simd,
-    Ahead { ring, lists, falls }: Ahead<'_, T>,
+    ring: &mut Ring<T>,
     series: &Series<T>,
     inlet: &Inlet<'_, T>,
     spikes: Departures<'_, T>,
+    falls: &mut Falls<T>,
 ) {
     let nothing = T::Ticks::default();
     match &inlet.rows {
-        InletRows::Dense(rows) => values::admit(simd, ring, series, inlet, rows, spikes, lists, falls),
-        InletRows::DenseModes(_, rows) => modes::admit(simd, ring, inlet, rows, spikes, lists, falls),
+        InletRows::Dense(rows) => values::admit(simd, ring, series, inlet, rows, spikes, falls),
+        InletRows::DenseModes(_, rows) => modes::admit(simd, ring, inlet, rows, spikes, falls),
         InletRows::Sparse(delay) => {
             for (&t, &unit) in spikes.ticks.iter().zip(spikes.units) {
                 values::sparse_row(simd, ring, series, inlet, delay, t, unit, nothing, falls, &mut Vec::new());
@@ -186,20 +164,19 @@ pub fn admit<T: Real>(
 /// The same for one spike within a window under way: `late` receives the synapses of those that arrive in that very window.
 pub fn spread<T: Real>(
     simd: Simd,
-    Ahead { ring, lists, falls }: Ahead<'_, T>,
+    ring: &mut Ring<T>,
     series: &Series<T>,
     inlet: &Inlet<'_, T>,
     spike: Departure<T>,
+    falls: &mut Falls<T>,
     late: &mut Vec<u32>,
 ) {
     let Departure { ticks, unit, growth, now } = spike;
     let early = T::Ticks::window(now + 1).minus(T::Ticks::window(ring.seam)).whole();
     match &inlet.rows {
-        InletRows::Dense(rows) => {
-            values::spread(simd, ring, series, inlet, rows, ticks, unit, early, lists, falls, late)
-        }
+        InletRows::Dense(rows) => values::spread(simd, ring, series, inlet, rows, ticks, unit, early, falls, late),
         InletRows::DenseModes(_, rows) => {
-            modes::spread(simd, ring, inlet, rows, ticks, unit, growth, early, lists, falls, late);
+            modes::spread(simd, ring, inlet, rows, ticks, unit, growth, early, falls, late);
         }
         InletRows::Sparse(delay) => {
             values::sparse_row(simd, ring, series, inlet, delay, ticks, unit, early, falls, late);

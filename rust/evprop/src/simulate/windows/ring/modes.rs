@@ -5,7 +5,7 @@
 //! ```
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
-use super::{BLOCK, Cell, Column, Departures, Falls, List, Ring, Turn, add, arrivals};
+use super::{BLOCK, Cell, Column, Departures, Falls, Ring, Turn};
 use crate::math::{Real, Ticks, prefetch};
 use crate::record::inlets::{Group, Groups, Inlet, PairBlock, Rows, TOGETHER};
 use crate::vectorised;
@@ -18,7 +18,7 @@ impl<T: Real> Turn<T> {
         for k in 0..BLOCK {
             let ahead = since.plus(delay[k]).whole();
             any |= ahead < early;
-            at[k] = self.at(ahead);
+            at[k] = self.at(ahead, k);
         }
         any
     }
@@ -42,7 +42,7 @@ impl<T: Real> Column<'_, T> {
     #[inline(always)]
     fn scatter(&mut self, at: &[u32; BLOCK], pairs: &[[T; 2]; BLOCK], growth: [T; 2]) {
         for k in 0..BLOCK {
-            add(self.cell(at[k], k), &cell(pairs[k], growth));
+            self.add(at[k], &cell(pairs[k], growth));
         }
     }
 }
@@ -54,21 +54,18 @@ vectorised! {
         inlet: &Inlet<'_, T>,
         rows: &Rows<PairBlock<T>>,
         spikes: Departures<'_, T>,
-        lists: &mut [List],
         falls: &mut Falls<T>,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
         for Group { block, first, units, next, beside } in Groups::new(spikes.units, inlet.synapses.n_post) {
             let lane = inlet.base + block * BLOCK;
             let mut column = ring.column(lane);
-            let list = &mut lists[lane / BLOCK];
             for &unit in next {
                 rows.fetch(unit as usize, beside);
             }
             for (b, &unit) in units.iter().enumerate() {
                 let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
                 turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b]);
-                list.push(arrivals::<T>(t, delay));
             }
             for (b, &unit) in units.iter().enumerate() {
                 let pairs = &rows.of(unit as usize)[block].pairs;
@@ -88,7 +85,6 @@ vectorised! {
         unit: u32,
         growth: [T; 2],
         early: T::Ticks,
-        lists: &mut [List],
         falls: &mut Falls<T>,
         late: &mut Vec<u32>,
     ) {
@@ -101,10 +97,9 @@ vectorised! {
             let mut some = [false; TOGETHER];
             for (b, block) in blocks.iter().enumerate() {
                 some[b] = turn.place(since, &block.delay, early, &mut falls.at[b]);
-                lists[(inlet.base + first) / BLOCK + b].push(arrivals::<T>(t, &block.delay));
                 let column = ring.column(inlet.base + first + b * BLOCK);
                 for k in 0..BLOCK {
-                    prefetch(column.cells, falls.at[b][k] as usize + k);
+                    prefetch(column.cells, falls.at[b][k] as usize);
                 }
             }
             for (b, block) in blocks.iter().enumerate() {
@@ -115,6 +110,7 @@ vectorised! {
                     for (k, (pair, &delay)) in pairs.iter_mut().zip(&block.delay).take(n - first).enumerate() {
                         if since.plus(delay).whole() < early {
                             late.push((first + k) as u32);
+                            inlet.synapses.fetch(unit as usize, first + k);
                             *pair = [T::ZERO; 2];
                         }
                     }
@@ -149,7 +145,7 @@ pub fn sparse_row<T: Real>(
         } else {
             let lane = inlet.base + row.target(k);
             let mut column = ring.column(lane / BLOCK * BLOCK);
-            add(column.cell(turn.at(ahead), lane % BLOCK), &cell(pair, growth));
+            column.add(turn.at(ahead, lane % BLOCK), &cell(pair, growth));
         }
     }
 }

@@ -1,9 +1,20 @@
 //! Arrivals as what they add to `u` and `i` at the end of their window, from power series over the time left in it.
-use super::{BLOCK, Cell, Column, Departures, List, Ring, Turn, add, arrivals};
+use super::{BLOCK, Cell, Column, Departures, Ring, Turn};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
 use crate::record::inlets::{Group, Groups, Inlet, RowBlock, Rows, TOGETHER};
 use crate::vectorised;
+
+/// The lanes of a block.
+const ALL: [usize; BLOCK] = {
+    let mut all = [0; BLOCK];
+    let mut k = 0;
+    while k < BLOCK {
+        all[k] = k;
+        k += 1;
+    }
+    all
+};
 
 /// Where the arrivals of some blocks fall, and what they add: scratch.
 ///
@@ -11,7 +22,7 @@ use crate::vectorised;
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Falls<T: Real> {
-    /// The first cell of the window of the ring.
+    /// The cell of the ring.
     pub at: [[u32; BLOCK]; TOGETHER],
     /// Time left in it.
     left: [[T; BLOCK]; TOGETHER],
@@ -31,9 +42,17 @@ impl<T: Real> Default for Falls<T> {
 }
 
 impl<T: Real> Falls<T> {
-    /// Places block `b`. Returns whether any arrives within `early` windows of the seam.
+    /// Places block `b`, whose synapses reach `lanes` of blocks. Returns whether any arrives within `early` windows of the seam.
     #[inline(always)]
-    fn place(&mut self, b: usize, turn: Turn<T>, since: T::Ticks, delay: &[T::Ticks; BLOCK], early: T::Ticks) -> bool {
+    fn place(
+        &mut self,
+        b: usize,
+        turn: Turn<T>,
+        since: T::Ticks,
+        delay: &[T::Ticks; BLOCK],
+        lanes: &[usize; BLOCK],
+        early: T::Ticks,
+    ) -> bool {
         let (at, left) = (&mut self.at[b], &mut self.left[b]);
         let scale = T::of(1.0 / (1u64 << T::Ticks::FRACTION) as f64);
         let mut any = false;
@@ -41,7 +60,7 @@ impl<T: Real> Falls<T> {
             let s = since.plus(delay[k]);
             let ahead = s.whole();
             any |= ahead < early;
-            at[k] = turn.at(ahead);
+            at[k] = turn.at(ahead, lanes[k]);
             left[k] = T::of_ticks(s.left()) * scale;
         }
         any
@@ -76,7 +95,7 @@ impl<T: Real> Falls<T> {
     #[inline(always)]
     fn add(&self, b: usize, column: &mut Column<'_, T>) {
         for k in 0..BLOCK {
-            add(column.cell(self.at[b][k], k), &self.cells[b][k]);
+            column.add(self.at[b][k], &self.cells[b][k]);
         }
     }
 }
@@ -89,7 +108,6 @@ vectorised! {
         inlet: &Inlet<'_, T>,
         rows: &Rows<RowBlock<T>>,
         spikes: Departures<'_, T>,
-        lists: &mut [List],
         falls: &mut Falls<T>,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
@@ -97,14 +115,12 @@ vectorised! {
             let lane = inlet.base + block * BLOCK;
             let terms = series.block(lane);
             let mut column = ring.column(lane);
-            let list = &mut lists[lane / BLOCK];
             for &unit in next {
                 rows.fetch(unit as usize, beside);
             }
             for (b, &unit) in units.iter().enumerate() {
                 let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
-                falls.place(b, turn, t.minus(turn.seam), delay, nothing);
-                list.push(arrivals::<T>(t, delay));
+                falls.place(b, turn, t.minus(turn.seam), delay, &ALL, nothing);
             }
             for (b, &unit) in units.iter().enumerate() {
                 falls.weigh(b, terms, &rows.of(unit as usize)[block].weight);
@@ -127,7 +143,6 @@ vectorised! {
         t: T::Ticks,
         unit: u32,
         early: T::Ticks,
-        lists: &mut [List],
         falls: &mut Falls<T>,
         late: &mut Vec<u32>,
     ) {
@@ -139,14 +154,13 @@ vectorised! {
             let first = start * TOGETHER * BLOCK;
             for (b, block) in blocks.iter().enumerate() {
                 falls.weight[b] = block.weight;
-                lists[(inlet.base + first) / BLOCK + b].push(arrivals::<T>(t, &block.delay));
-                if falls.place(b, turn, since, &block.delay, early) {
+                if falls.place(b, turn, since, &block.delay, &ALL, early) {
                     let own = BLOCK.min(n - (first + b * BLOCK));
                     hold_back(&block.delay, since, first + b * BLOCK, own, early, &mut falls.weight[b], late);
                 }
                 let column = ring.column(inlet.base + first + b * BLOCK);
                 for k in 0..BLOCK {
-                    prefetch(column.cells, falls.at[b][k] as usize + k);
+                    prefetch(column.cells, falls.at[b][k] as usize);
                 }
             }
             for b in 0..blocks.len() {
@@ -206,7 +220,7 @@ vectorised! {
                 delay[k] = row.along(delays, first + k);
                 lane[k] = inlet.base + row.target(first + k);
             }
-            if falls.place(0, turn, since, &delay, early) {
+            if falls.place(0, turn, since, &delay, &lane.map(|lane| lane % BLOCK), early) {
                 hold_back(&delay, since, first, own, early, &mut falls.weight[0], late);
             }
             let weight = falls.weight[0];
@@ -214,7 +228,7 @@ vectorised! {
             falls.turn(1);
             for (k, &lane) in lane.iter().enumerate().take(own) {
                 let mut column = ring.column(lane / BLOCK * BLOCK);
-                add(column.cell(falls.at[0][k], lane % BLOCK), &falls.cells[0][k]);
+                column.add(falls.at[0][k], &falls.cells[0][k]);
             }
         }
     }
