@@ -123,7 +123,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let node = self.settle(p, b, k, trains[p], play.banks[p].get(i), out);
                 play.banks[p].set(i, (node.lambda_v, node.lambda_i));
                 play.felt |= node.lambda_v != T::ZERO;
-                self.nodes[p].push(i, node);
+                self.leave(p, i, node);
             } else if let Some((p, look)) = looks.pop() {
                 self.flow_back(&mut play, component, look.time());
                 if let Look::Voltage(jump) = look {

@@ -80,6 +80,11 @@ pub struct Sweep<'a, T: Real> {
     /// `dL/dt` of every spike of the sample, by population.
     pub(super) dt: Vec<Vec<f64>>,
     pub(super) nodes: Vec<Nodes<T>>,
+    /// By population: whether nodes are asked for in this sample.
+    remembers: Vec<bool>,
+    /// By population: slots of v_th and v_reset, where they are asked for.
+    resets: Vec<[Option<usize>; 2]>,
+    wanted: Vec<Wanted>,
     spans: Vec<Spans<T>>,
     pub(super) voltage: Vec<VoltageCotangents>,
     capacity: Vec<u32>,
@@ -112,10 +117,14 @@ impl<'a, T: Real> Sweep<'a, T> {
             }
             Gradients::zeros(network, &weights)
         });
+        let slot = |p, constant| network.constant_slot(p, constant).filter(|&slot| request.wrt[slot]);
         Self {
             shared,
             dt: vec![Vec::new(); n],
             nodes: vec![Nodes::default(); n],
+            remembers: vec![false; n],
+            resets: (0..n).map(|p| [slot(p, "v_th"), slot(p, "v_reset")]).collect(),
+            wanted: (0..n).map(|p| Wanted::new(network, request.wrt, p)).collect(),
             spans: vec![Spans::default(); n],
             voltage: vec![VoltageCotangents::default(); n],
             capacity: Vec::new(),
@@ -213,16 +222,19 @@ impl<'a, T: Real> Sweep<'a, T> {
         trains: &[Train<'a>],
         out: &mut Gradients<T>,
     ) {
-        let Shared { network, params, constants, record, request, .. } = self.shared;
+        let Shared { network, params, constants, record, .. } = self.shared;
         if self.linear_fits(component) {
             self.play_linear(component, trains, out);
             return;
         }
         let plan = self.shared.windows[number].as_ref();
+        let in_rows = self.rows_fit(component, trains);
         for &p in &component.populations {
+            // In rows lambda is at hand; nodes are for the gradients of constants.
+            self.remembers[p] = !in_rows || self.wanted[p].any();
             self.prepare(p, b, trains[p], out);
         }
-        if self.rows_fit(component, trains) {
+        if in_rows {
             self.play_rows(component, b, trains, out);
         } else if let Some(plan) = plan.filter(|plan| self.windows_fit(component, plan, trains)) {
             self.play_windows(component, plan, b, trains, out);
@@ -237,7 +249,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             }
         }
         for &p in &component.populations {
-            let wanted = Wanted::new(network, request.wrt, p);
+            let wanted = self.wanted[p];
             if wanted.any() {
                 let afferents = afferents(network, params, p, trains);
                 let lives = Lives {
@@ -288,46 +300,21 @@ impl<'a, T: Real> Sweep<'a, T> {
 
     /// Spans, room for nodes, and the node at the trial's end of every neuron of population `p`.
     fn prepare(&mut self, p: usize, b: usize, train: Train<'_>, out: &mut Gradients<T>) {
-        let Shared { network, constants, record, request, .. } = self.shared;
+        let Shared { network, constants, record, .. } = self.shared;
         let c = &constants[p];
         let own = &record.populations[p];
         let range = own.range(b);
         let release = if own.release.is_empty() { &[][..] } else { &own.release[range.clone()] };
         let voltage = &self.voltage[p];
-        let needs_spans = c.refractory
-            || !voltage.jumps.is_empty()
-            || !voltage.sources.is_empty()
-            || Wanted::new(network, request.wrt, p).any();
+        let needs_spans =
+            c.refractory || !voltage.jumps.is_empty() || !voltage.sources.is_empty() || self.wanted[p].any();
         if needs_spans {
             self.spans[p].fill(c, train, &own.current[range], release, record.duration);
         }
-        // Only an integral looks at V up to the trial's end; otherwise nothing is felt after a neuron's last node.
-        let ends = !voltage.sources.is_empty();
-        self.capacity.clear();
-        self.capacity.resize(c.n, u32::from(ends));
-        let per_spike = if c.holds { 2 } else { 1 };
-        for &unit in train.units {
-            self.capacity[unit as usize] += per_spike;
+        if self.remembers[p] {
+            self.room_for_nodes(p, train);
         }
-        for jump in &voltage.jumps {
-            self.capacity[jump.neuron] += 1;
-        }
-        self.nodes[p].reset(c, &self.capacity);
-        if ends {
-            for i in 0..c.n {
-                let held = c.refractory && self.spans[p].of(i).last().is_some_and(|span| span.held);
-                let end = Node {
-                    time: record.duration,
-                    lambda_v: T::ZERO,
-                    lambda_i: T::ZERO,
-                    direct_v: T::ZERO,
-                    direct_i: T::ZERO,
-                    free: !held,
-                    ends_span: true,
-                };
-                self.nodes[p].push(i, end);
-            }
-        }
+        let voltage = &self.voltage[p];
         if let Some(slot) = network.constant_slot(p, "v_th") {
             for &(i, g) in &voltage.thresholds {
                 out.add(slot, i, T::of(g));
@@ -345,6 +332,44 @@ impl<'a, T: Real> Sweep<'a, T> {
                     }
                 }
             }
+        }
+    }
+
+    /// Room for the nodes of population `p`, and those at the trial's end.
+    fn room_for_nodes(&mut self, p: usize, train: Train<'_>) {
+        let Shared { constants, record, .. } = self.shared;
+        let (c, voltage) = (&constants[p], &self.voltage[p]);
+        // Only an integral looks at V up to the trial's end; otherwise nothing is felt after a neuron's last node.
+        let ends = !voltage.sources.is_empty();
+        self.capacity.clear();
+        self.capacity.resize(c.n, u32::from(ends));
+        let per_spike = if c.holds { 2 } else { 1 };
+        for &unit in train.units {
+            self.capacity[unit as usize] += per_spike;
+        }
+        for jump in &voltage.jumps {
+            self.capacity[jump.neuron] += 1;
+        }
+        self.nodes[p].reset(c, &self.capacity);
+        for i in (0..c.n).filter(|_| ends) {
+            let held = c.refractory && self.spans[p].of(i).last().is_some_and(|span| span.held);
+            let end = Node {
+                time: record.duration,
+                lambda_v: T::ZERO,
+                lambda_i: T::ZERO,
+                direct_v: T::ZERO,
+                direct_i: T::ZERO,
+                free: !held,
+                ends_span: true,
+            };
+            self.nodes[p].push(i, end);
+        }
+    }
+
+    /// A node before all others of neuron `i`, if anyone asks for nodes.
+    pub(super) fn leave(&mut self, p: usize, i: usize, node: Node<T>) {
+        if self.remembers[p] {
+            self.nodes[p].push(i, node);
         }
     }
 
@@ -437,7 +462,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                     free: false,
                     ends_span: true,
                 };
-                self.nodes[p].push(neuron, node);
+                self.leave(p, neuron, node);
             }
         }
     }
@@ -471,7 +496,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 free: true,
                 ends_span: false,
             };
-            self.nodes[p].push(i, node);
+            self.leave(p, i, node);
             return Some(node);
         }
         None
@@ -489,7 +514,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         }
         let head = self.at_head(p, i, time);
         let node = self.settle(p, b, k, train, head, out);
-        self.nodes[p].push(i, node);
+        self.leave(p, i, node);
     }
 
     /// Spike `k` of population `p`, all of whose arrivals are in `dt`, from lambda just after it: the node that it leaves.
@@ -502,7 +527,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         (mut lambda_v, lambda_i): (T, T),
         out: &mut Gradients<T>,
     ) -> Node<T> {
-        let Shared { network, constants, record, request, .. } = self.shared;
+        let Shared { constants, record, request, .. } = self.shared;
         let (time, i) = (train.times[k], train.units[k] as usize);
         let c = *constants[p].neuron(i);
         let own = &record.populations[p];
@@ -533,8 +558,8 @@ impl<'a, T: Real> Sweep<'a, T> {
             _ => vdot,
         };
         let push = total / vdot;
-        for (constant, value) in [("v_th", push), ("v_reset", lambda_v)] {
-            if let Some(slot) = network.constant_slot(p, constant) {
+        for (slot, value) in self.resets[p].iter().zip([push, lambda_v]) {
+            if let Some(slot) = *slot {
                 out.add(slot, i, value);
             }
         }

@@ -133,7 +133,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let i = trains[p].units[k] as usize;
                 let head = self.at_head(p, i, time);
                 let node = self.settle(p, b, k, trains[p], head, out);
-                self.nodes[p].push(i, node);
+                self.leave(p, i, node);
                 table.mark(plan, p, i, time);
             }
         }
