@@ -62,6 +62,7 @@ test-extras: ## the tests that need PyTorch and the like, in .venv-extras (some 
 lint: $(VENV)/.built ## rustfmt, clippy, ruff, mypy, and cargo-deny where it is installed
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
+	cargo check --locked --package evprop --no-default-features --quiet
 	"$(BIN)/ruff" check
 	"$(BIN)/mypy"
 	@if ! command -v cargo-deny >/dev/null; then \

@@ -27,7 +27,7 @@ MODULES = (
     *("evprop.estimator", "evprop.interop.jax", "evprop.interop.nir", "evprop.interop.torch"),
     *("evprop.distributed", "evprop.interop.neurobench", "evprop.sweep"),
 )
-MODULES += ("evprop.hardware",)
+MODULES += ("evprop.hardware", "evprop.on_device")
 NEEDS = {
     "evprop.testing": "hypothesis",
     "evprop.estimator": "sklearn",

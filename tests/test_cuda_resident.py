@@ -16,7 +16,7 @@ import pytest
 import evprop
 from cuda_tools import close, cotangents, example, raw_gradients, reorder, same_counts, simulate
 from evprop import _core
-from evprop.errors import RunawayError
+from evprop.errors import DeviceError, RunawayError
 from evprop.readouts import Final, Max, WeightedIntegral
 from strategies import Problem
 
@@ -168,3 +168,22 @@ def test_devices_are_counted(gpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("EVPROP_EMULATOR_DEVICES", "3")
     assert _core.cuda_count() == 3
     assert "emulated on the CPU (2)" in _core.cuda_device(2)
+
+
+def test_a_forked_process_leaves_the_memory_alone(gpu: ctypes.CDLL) -> None:
+    """CUDA does not survive a fork: what the child inherits is not given back there, and a new pass is refused."""
+    record = simulate(example(18), "float64", "cuda")
+    held = gpu.emulator_in_use()
+    child = os.fork()
+    if child == 0:
+        try:
+            del record
+            gc.collect()
+            kept = gpu.emulator_in_use() == held
+            with pytest.raises(DeviceError, match="forked"):
+                evprop.Exact(device="cuda:7")
+            os._exit(0 if kept else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(record.spikes["hidden"].times) > 50

@@ -35,6 +35,59 @@ class CoreRecord:
     def readout(self, k: int) -> _Array: ...
     def max_times(self, k: int) -> _Floats: ...
 
+class CoreTraining:
+    def __new__(
+        cls,
+        core: CoreNetwork,
+        params: list[_Array],
+        dtype: str,
+        wrt: list[bool],
+        moments: list[_Array],
+        ordinal: int,
+    ) -> CoreTraining: ...
+    def simulate(
+        self,
+        core: CoreNetwork,
+        inputs: list[_Spikes],
+        duration: float,
+        readouts: list[tuple[int, tuple[Any, ...]]],
+        max_spikes: int,
+        stop_when_fired: int | None,
+    ) -> CoreRecord: ...
+    def take_gradient(
+        self,
+        core: CoreNetwork,
+        record: CoreRecord,
+        spike_cotangents: list[_Floats | None],
+        readout_cotangents: list[_Floats | None],
+        scale: float,
+        max_dw_norm: float | None,
+    ) -> dict[str, Any]: ...
+    def add_gradient(self, slot: int, more: _Array) -> None: ...
+    def gradient(self) -> _Array: ...
+    def norm(self) -> float: ...
+    def step_sgd(
+        self,
+        core: CoreNetwork,
+        momentum: float,
+        nesterov: bool,
+        scale: float,
+        rates: list[tuple[float, float]],
+        bounds: list[tuple[int, int | None, bool, float]],
+    ) -> None: ...
+    def step_adam(
+        self,
+        core: CoreNetwork,
+        betas: tuple[float, float],
+        unbias: tuple[float, float],
+        eps: float,
+        scale: float,
+        rates: list[tuple[float, float]],
+        bounds: list[tuple[int, int | None, bool, float]],
+    ) -> None: ...
+    def parameter(self, slot: int) -> _Array: ...
+    def moment(self, k: int) -> _Array: ...
+
 class CoreLoihi2:
     def __new__(
         cls,

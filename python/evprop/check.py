@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .devices import device_ordinal
 from .errors import ConfigError
 from .gradients import backward
 from .network import Network
@@ -24,7 +25,7 @@ from .populations import LI, LIF, Input
 from .projections import Dense, Sparse
 from .readouts import Final, Integral, Max, Readout, WeightedIntegral
 from .record import Record
-from .simulators import Exact, device_ordinal, simulate
+from .simulators import Exact, simulate
 from .spikes import Spikes
 
 DURATION = 100.0

@@ -140,7 +140,7 @@ def value_and_grad(
     """
     chosen = DEFAULT if simulator is None else simulator
     selected = net.layout.select(wrt)
-    limit = _check_max_dw_norm(max_dw_norm)
+    limit = check_max_dw_norm(max_dw_norm)
     record = chosen.simulate(net, params, spikes, duration=duration, readouts=loss.readouts(net))
     check_played(record, loss)
     result = loss.evaluate(record, targets)
@@ -174,7 +174,7 @@ def backward(
     if not isinstance(record, Record):
         raise CotangentError(f"record is {type(record).__name__}; give the Record that simulate returned.")
     selected = record.network.layout.select(wrt)
-    limit = _check_max_dw_norm(max_dw_norm)
+    limit = check_max_dw_norm(max_dw_norm)
     record.check_unchanged()
     result = LossResult(
         np.empty(0), dict(spike_times or {}), {k: list(v) for k, v in (readouts or {}).items()}
@@ -182,7 +182,8 @@ def backward(
     return _run_backward(record, result, selected, limit, 1.0, input_times)
 
 
-def _check_max_dw_norm(max_dw_norm: float | None) -> float | None:
+def check_max_dw_norm(max_dw_norm: float | None) -> float | None:
+    """A float, or None."""
     if max_dw_norm is None:
         return None
     limit = float(max_dw_norm)
@@ -207,8 +208,7 @@ def _run_backward(
         record._arrays,
         core_inputs(record.inputs),
         record._core_record,
-        _spike_cotangents(record, result.spike_times),
-        _readout_cotangents(record, result.readouts),
+        *cotangents_of(record, result),
         selected,
         input_times,
         scale,
@@ -222,6 +222,11 @@ def _run_backward(
         if name in named:
             named[name] += direct
     return Gradients(named, at_inputs if input_times else None, net.inputs, GradientHealth(record, health))
+
+
+def cotangents_of(record: Record, result: LossResult) -> tuple[list[Floats | None], list[Floats | None]]:
+    """The cotangents of spikes, by population, and of readouts, as the core takes them."""
+    return _spike_cotangents(record, result.spike_times), _readout_cotangents(record, result.readouts)
 
 
 def _spike_cotangents(record: Record, given: Mapping[str, Any]) -> list[Floats | None]:

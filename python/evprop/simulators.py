@@ -7,7 +7,6 @@ with a ``dtype`` and a ``simulate`` method of this shape will do.
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from .devices import device_ordinal
 from .errors import ConfigError, NetworkError, ParameterError, ShapeError, SpikesError
 from .network import Network
 from .parameters import Array, check_dtype, check_duration
@@ -55,14 +55,6 @@ class Decides(Protocol):
         """(batch,) int64 classes."""
 
 
-def device_ordinal(device: object) -> int | None:
-    """The number of a CUDA device; None for the CPU."""
-    found = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", device) if isinstance(device, str) else None
-    if found is None:
-        raise ConfigError(f'Exact: device is {device!r}; known are "cpu", "cuda" and "cuda:N".')
-    return None if device == "cpu" else int(found[1] or 0)
-
-
 @dataclass(frozen=True)
 class Exact:
     """Event by event, without a time step: every threshold crossing to the last bit.
@@ -76,7 +68,8 @@ class Exact:
             of a loss of its first spikes stay what they are; any other loss, and readouts, are refused. None plays
             every sample to its end.
         device: "cpu", or "cuda" ("cuda:1" and so on): an NVIDIA GPU, whose driver is looked for here; a `DeviceError`
-            says what is missing. Spikes and readouts agree to rounding.
+            says what is missing. Spikes and readouts agree to rounding. "cuda:local": the GPU with the number that this
+            process has among those that a launcher started on its machine.
     """
 
     dtype: str = "float64"
@@ -115,7 +108,7 @@ class Exact:
         arrays = net.layout.arrays(params, self.dtype)
         inputs = collect_inputs(net, spikes, span)
         specs = readout_specs(net, readouts, span)
-        stop = None if self.stop_when_fired is None else _stop(net, self.stop_when_fired, specs)
+        stop = stop_population(net, self.stop_when_fired, specs)
         asked = (net.core, arrays, core_inputs(inputs), span, specs, self.dtype, self.max_spikes, stop)
         try:
             core_record = _core.simulate(*asked, device_ordinal(self.device))
@@ -141,7 +134,10 @@ class Exact:
 DEFAULT = Exact()
 
 
-def _stop(net: Network, name: str, specs: Sequence[Any]) -> int:
+def stop_population(net: Network, name: str | None, specs: Sequence[Any]) -> int | None:
+    """The number of the population that ends samples, which goes without readouts."""
+    if name is None:
+        return None
     kind = net.population(name).kind
     if kind != "lif":
         raise NetworkError(

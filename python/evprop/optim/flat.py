@@ -14,7 +14,7 @@ A mapped parameter is never projected: its map keeps it in range.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -41,6 +41,22 @@ class Slot:
     shape: tuple[int, ...]
     group: int
     map: Map | None
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Keeps one array within a bound: ``limit``, or the values of another array plus ``limit``."""
+
+    name: str
+    limit: float
+    from_above: bool
+    other: str | None = None
+
+    def __call__(self, params: Params) -> None:
+        """In place."""
+        limit = self.limit if self.other is None else params[self.other] + self.limit
+        pick = np.minimum if self.from_above else np.maximum
+        pick(params[self.name], limit, out=params[self.name])
 
 
 class Flat:
@@ -88,7 +104,7 @@ class Flat:
         self.mapped = [slot for slot in self.slots if slot.map is not None]
         self._mapped_values: dict[str, Array] = {}
         bounds = [(s.get("min"), s.get("max")) for s in settings]
-        self._projections = _projections(self.slots, bounds, params, tau_min, min_swing)
+        self.projections = _projections(self.slots, bounds, params, tau_min, min_swing)
 
     def spread(self, values: Sequence[float]) -> float | Array:
         """One value per slot, spread over the vector; a plain number if all are equal."""
@@ -154,7 +170,7 @@ class Flat:
             theta -= view.reshape(-1)
             value[...] = slot.map.forward(theta).reshape(slot.shape)
             self._mapped_values[slot.name] = value.copy()
-        for project in self._projections:
+        for project in self.projections:
             project(params)
 
     def adopt(self, params: Mapping[str, Array]) -> None:
@@ -178,8 +194,8 @@ def _projections(
     params: Mapping[str, Array],
     tau_min: float,
     min_swing: float,
-) -> list[Callable[[Params], None]]:
-    found: list[Callable[[Params], None]] = []
+) -> list[Projection]:
+    found: list[Projection] = []
     free = {slot.name for slot in slots if slot.map is None}
     for slot in slots:
         kind = slot.name.rsplit(".", 1)[-1]
@@ -201,35 +217,14 @@ def _projections(
         if low is not None and high is not None and low >= high:
             raise ConfigError(f"{slot.name}: the lower bound {low} is not below the upper bound {high}.")
         if low is not None:
-            found.append(_bound(slot.name, low, np.maximum))
+            found.append(Projection(slot.name, low, from_above=False))
         if high is not None:
-            found.append(_bound(slot.name, high, np.minimum))
+            found.append(Projection(slot.name, high, from_above=True))
     populations = dict.fromkeys(name.rsplit(".", 1)[0] for name in params if name.endswith(".v_th"))
     for population in populations:
         v_th = f"{population}.v_th"
         lower = [name for name in (f"{population}.v_reset", f"{population}.v_init") if name in params]
         if v_th in free:
-            found.extend(_raise_above(v_th, name, min_swing) for name in lower if name not in free)
-        found.extend(_keep_below(name, v_th, min_swing) for name in lower if name in free)
+            found.extend(Projection(v_th, min_swing, False, name) for name in lower if name not in free)
+        found.extend(Projection(name, -min_swing, True, v_th) for name in lower if name in free)
     return found
-
-
-def _bound(name: str, limit: float, pick: np.ufunc) -> Callable[[Params], None]:
-    def project(params: Params) -> None:
-        pick(params[name], limit, out=params[name])
-
-    return project
-
-
-def _raise_above(upper: str, lower: str, gap: float) -> Callable[[Params], None]:
-    def project(params: Params) -> None:
-        np.maximum(params[upper], params[lower] + gap, out=params[upper])
-
-    return project
-
-
-def _keep_below(lower: str, upper: str, gap: float) -> Callable[[Params], None]:
-    def project(params: Params) -> None:
-        np.minimum(params[lower], params[upper] - gap, out=params[lower])
-
-    return project

@@ -153,11 +153,11 @@ class Optimiser(ABC):
                 state[key][...] = saved[key]
             else:
                 state[key] = type(state[key])(saved[key])
-        self._bound().adopt(params)
+        self.flat.adopt(params)
 
     def step(self, params: Params, grads: Mapping[str, Array], state: State) -> None:
         """One step downhill: ``params`` and ``state`` change in place, constraints hold afterwards."""
-        flat = self._bound()
+        flat = self.flat
         if state["preimages"].size != sum(slot.stop - slot.start for slot in flat.mapped):
             raise ConfigError(
                 "This state belongs to another network: an optimiser serves the network that init was last called with."
@@ -176,6 +176,13 @@ class Optimiser(ABC):
             update += self._decay * flat.values(params, state["preimages"])
         update *= self._rate(flat, state)
         flat.subtract(params, update, state["preimages"])
+
+    def rates(self, state: State) -> list[tuple[float, float]]:
+        """Learning rate and weight decay as they stand, for each slot of the flat vector."""
+        factors = self._factors(state)
+        settings = [(factors[slot.group], slot) for slot in self.flat.slots]
+        decay = [self._settings[slot.group].get("weight_decay", self._default_decay(slot.name)) for _, slot in settings]
+        return [(rate, own) for (rate, _), own in zip(settings, decay, strict=True)]
 
     def learning_rates(self, state: State) -> dict[str, float]:
         """The learning rate of each group as it stands (pattern -> rate), for logs."""
@@ -200,7 +207,9 @@ class Optimiser(ABC):
             self._rates = (factors, flat.spread([factors[slot.group] for slot in flat.slots]))
         return self._rates[1]
 
-    def _bound(self) -> Flat:
+    @property
+    def flat(self) -> Flat:
+        """The flat view of the network's parameters that ``init`` was last called with."""
         if self._flat is None:
             raise ConfigError(
                 "The optimiser is not bound to a network yet: call state = optimiser.init(net, params) first."

@@ -12,6 +12,7 @@ mod observed;
 mod simulate;
 mod sparse;
 mod spikes;
+mod training;
 
 use pyo3::prelude::*;
 
@@ -22,6 +23,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<simulate::CoreRecord>()?;
     m.add_class::<loihi2::CoreLoihi2>()?;
     m.add_class::<sparse::CorePursuit>()?;
+    m.add_class::<training::CoreTraining>()?;
     m.add_function(wrap_pyfunction!(spikes::check_spikes, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::simulate, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::replay, m)?)?;

@@ -1,10 +1,10 @@
 //! The adjoint: one launch over the batch, gradients by block, and their sum.
-use super::Sizes;
 use super::forward::threads;
 use super::lane::{Buffer, Lane, Plain};
 use super::resident::Resident;
 use super::tables::{Loaded, NetworkTable, Number, Own};
 use super::weighting::Weight;
+use super::{Health, Sizes};
 use crate::adjoint::{Gradients, Request, check_cotangents};
 use crate::error::{Error, Result};
 use crate::network::{Kind, Network};
@@ -116,18 +116,77 @@ pub fn backward<T: Number>(
     request: &Request<'_>,
     sizes: &Sizes,
 ) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
+    let lane = &Lane::new(&record.device)?;
+    with_pass(cancel, lane, network, record, request, sizes, |pass| {
+        let asked = Asked::new(network, request.wrt);
+        let found = pass.run(&Looks::new(pass), &asked)?;
+        let flat = lane.download(&found.gradients, asked.n_places)?;
+        let mut out = Gradients::zeros(network, request.wrt);
+        for (slot, &place) in out.slots.iter_mut().zip(&asked.place) {
+            if place >= 0 {
+                let n = slot.len();
+                slot.copy_from_slice(&flat[place as usize..place as usize + n]);
+            }
+        }
+        pass.for_each_threshold(|slot, i, g| out.add(slot, i, g));
+        Health { min_vdot: out.min_vdot, dropped: out.dropped, floored: out.floored } = found.health(lane)?;
+        out.finish(network, request.scale);
+        Ok((out, pass.input_times(&found.dt)?))
+    })
+}
+
+/// The gradients of a batch before they are finished, on the device; how sound they are.
+pub(super) fn gradients<T: Number>(
+    cancel: &CancelFlag,
+    lane: &Lane,
+    network: &Network,
+    record: &Resident<T>,
+    request: &Request<'_>,
+    asked: &Asked,
+) -> Result<(Buffer<T>, Health)> {
+    with_pass(cancel, lane, network, record, request, &Sizes::default(), |pass| {
+        let found = pass.run(&Looks::new(pass), asked)?;
+        pass.add_thresholds(asked, &found.gradients)?;
+        let health = found.health(lane)?;
+        Ok((found.gradients, health))
+    })
+}
+
+fn with_pass<T: Number, R>(
+    cancel: &CancelFlag,
+    lane: &Lane,
+    network: &Network,
+    record: &Resident<T>,
+    request: &Request<'_>,
+    sizes: &Sizes,
+    work: impl FnOnce(&Pass<'_, T>) -> Result<R>,
+) -> Result<R> {
     record.check(network)?;
     check_cotangents(network, record.batch(), record.requests(), |p| record.n_spikes(p), request)?;
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let lane = &Lane::new(&record.device)?;
     let peaks = (0..record.requests().len())
         .map(|k| request.readouts[k].map_or(Ok(Vec::new()), |_| record.peaks(lane, k)))
         .collect::<Result<Vec<_>>>()?;
-    let pass = Pass { lane, network, loaded: &record.loaded, record, peaks: &peaks, request, sizes };
-    let looks = Looks::new(&pass);
-    pass.run(&looks, &Asked::new(network, request))
+    work(&Pass { lane, network, loaded: &record.loaded, record, peaks: &peaks, request, sizes })
+}
+
+/// What the launch leaves behind.
+struct Found<T> {
+    gradients: Buffer<T>,
+    dt: Vec<Buffer<f64>>,
+    least_vdot: Buffer<f64>,
+    counts: Buffer<f64>,
+}
+
+impl<T: Number> Found<T> {
+    fn health(&self, lane: &Lane) -> Result<Health> {
+        let least = lane.download(&self.least_vdot, self.least_vdot.len())?;
+        let counts = lane.download(&self.counts, self.counts.len())?;
+        let sum = |which: usize| counts.chunks_exact(2).map(|pair| pair[which] as u64).sum();
+        Ok(Health { min_vdot: least.into_iter().fold(f64::INFINITY, f64::min), dropped: sum(0), floored: sum(1) })
+    }
 }
 
 /// What readouts look at: by sample and neuron, ascending.
@@ -144,7 +203,7 @@ struct Looks {
 impl Looks {
     fn new<T: Number>(pass: &Pass<'_, T>) -> Self {
         let Pass { loaded, record, .. } = *pass;
-        let holds = loaded.constants.iter().any(|constants| constants.holds);
+        let holds = loaded.constants().iter().any(|constants| constants.holds);
         let nodes_per_spike = if holds { 2 } else { 1 };
         let mut out = Self { start: vec![], time: vec![], g: vec![], nodes_per_spike, most_nodes: 0, most_spikes: 0 };
         for b in 0..record.batch() {
@@ -169,14 +228,15 @@ impl Looks {
 }
 
 /// Where the gradients asked for lie.
-struct Asked {
+#[derive(Debug)]
+pub(super) struct Asked {
     /// By parameter slot; -1: not asked for.
-    place: Vec<i64>,
-    n_places: usize,
+    pub place: Vec<i64>,
+    pub n_places: usize,
 }
 
 impl Asked {
-    fn new(network: &Network, request: &Request<'_>) -> Self {
+    pub fn new(network: &Network, wrt: &[bool]) -> Self {
         let mut n_places = 0;
         let place = |(slot, &on): (&crate::network::Slot, &bool)| {
             if !on {
@@ -186,8 +246,22 @@ impl Asked {
             n_places += slot.shape.iter().product::<usize>();
             at
         };
-        let place = network.layout().iter().zip(request.wrt).map(place).collect();
+        let place = network.layout().iter().zip(wrt).map(place).collect();
         Self { place, n_places }
+    }
+
+    /// Changes the gradient of one slot, `n` long, if it was asked for.
+    pub fn change<T: Number>(
+        &self,
+        lane: &Lane,
+        gradients: &Buffer<T>,
+        (slot, n): (usize, usize),
+        change: impl FnOnce(&mut [T]),
+    ) -> Result<()> {
+        let Ok(place) = usize::try_from(self.place[slot]) else { return Ok(()) };
+        let mut values = lane.download_part(gradients, place, n)?;
+        change(&mut values);
+        lane.write(gradients, place, &values)
     }
 
     fn populations(&self, network: &Network) -> Vec<Places> {
@@ -254,7 +328,7 @@ impl<T: Number> Pass<'_, T> {
         }
     }
 
-    fn run(&self, looks: &Looks, asked: &Asked) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
+    fn run(&self, looks: &Looks, asked: &Asked) -> Result<Found<T>> {
         let Self { lane, network, loaded, record, request, .. } = *self;
         let row = asked.n_places.max(1) * size_of::<T>();
         let blocks = record.batch().min((GRADIENT_BYTES / row).clamp(1, MOST_BLOCKS));
@@ -331,14 +405,7 @@ impl<T: Number> Pass<'_, T> {
         let wide = asked.n_places.div_ceil(256).clamp(1, 1024);
         // SAFETY: as above.
         unsafe { lane.launch(&format!("evprop_total_{}", T::KERNELS), wide, 256, &sum)? };
-        let mut out = self.gather(asked, &lane.download(&gradients, asked.n_places)?);
-        out.min_vdot = lane.download(&least_vdot, blocks)?.into_iter().fold(f64::INFINITY, f64::min);
-        for counts in lane.download(&counts, 2 * blocks)?.chunks_exact(2) {
-            out.dropped += counts[0] as u64;
-            out.floored += counts[1] as u64;
-        }
-        out.finish(network, request.scale);
-        Ok((out, self.input_times(&dt)?))
+        Ok(Found { gradients, dt, least_vdot, counts })
     }
 
     /// `dL/dt` as given, by population.
@@ -374,7 +441,7 @@ impl<T: Number> Pass<'_, T> {
             let mut n_knots = 0;
             let (weight, kinks, g, times) = match (Weight::of(&asked.readout, duration), &asked.readout) {
                 (Some((weight, scale)), _) => {
-                    n_knots = weight.knots(&self.loaded.constants[p], duration);
+                    n_knots = weight.knots(&self.loaded.constants()[p], duration);
                     (weight, 0, given.iter().map(|g| g * scale).collect::<Vec<_>>(), Vec::new())
                 }
                 (None, Readout::Max) => {
@@ -401,25 +468,29 @@ impl<T: Number> Pass<'_, T> {
         Ok((table, held))
     }
 
-    /// The gradients by slot; the maximum of a neuron that spiked is its threshold.
-    fn gather(&self, asked: &Asked, flat: &[T]) -> Gradients<T> {
-        let mut out = Gradients::zeros(self.network, self.request.wrt);
-        for (slot, &place) in out.slots.iter_mut().zip(&asked.place) {
-            if place >= 0 {
-                let n = slot.len();
-                slot.copy_from_slice(&flat[place as usize..place as usize + n]);
-            }
-        }
+    /// What thresholds feel of maxima: that of a neuron that spiked is its threshold. Slot, neuron, `dL/dv_th`.
+    fn for_each_threshold(&self, mut visit: impl FnMut(usize, usize, T)) {
         for ((request, peaks), given) in self.record.requests().iter().zip(self.peaks).zip(self.request.readouts) {
             let (Some(given), Readout::Max) = (given, &request.readout) else { continue };
             let Some(slot) = self.network.constant_slot(request.population, "v_th") else { continue };
             let n = self.network.populations()[request.population].size;
             for (k, (&g, peak)) in given.iter().zip(peaks).enumerate() {
                 if peak.time.is_nan() {
-                    out.add(slot, k % n, T::of(g));
+                    visit(slot, k % n, T::of(g));
                 }
             }
         }
-        out
+    }
+
+    /// The same onto gradients on the device.
+    fn add_thresholds(&self, asked: &Asked, gradients: &Buffer<T>) -> Result<()> {
+        let mut felt: Vec<Vec<(usize, T)>> = vec![Vec::new(); self.network.layout().len()];
+        self.for_each_threshold(|slot, i, g| felt[slot].push((i, g)));
+        for (slot, felt) in felt.iter().enumerate().filter(|(_, felt)| !felt.is_empty()) {
+            let n = self.loaded.values[slot].len();
+            let add = |values: &mut [T]| felt.iter().for_each(|&(i, g)| values[i] += g);
+            asked.change(self.lane, gradients, (slot, n), add)?;
+        }
+        Ok(())
     }
 }

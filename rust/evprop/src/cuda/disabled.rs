@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::Sizes;
+use super::{Bound, Health, Rule, Sizes};
 use crate::adjoint::{Gradients, Request};
 use crate::error::{Error, Result};
 use crate::math::Real;
@@ -121,4 +121,96 @@ pub fn backward<T: Number>(
     _sizes: &Sizes,
 ) -> Result<(Gradients<T>, Vec<Vec<f64>>)> {
     match record.never {}
+}
+
+/// Parameters that stay on a GPU: there is none in this build.
+#[derive(Debug)]
+pub struct Training<T> {
+    never: Infallible,
+    of: PhantomData<T>,
+}
+
+impl<T: Number> Training<T> {
+    /// With moments as long as all parameters in `wrt` together.
+    pub fn new(
+        device: &Arc<Device>,
+        _network: &Network,
+        _params: &Params<'_, T>,
+        _wrt: &[bool],
+        _moments: &[&[T]],
+    ) -> Result<Self> {
+        match **device {}
+    }
+
+    /// A forward pass.
+    pub fn simulate(
+        &self,
+        _cancel: &CancelFlag,
+        _network: &Network,
+        _inputs: &[SpikeBatch<'_>],
+        _requests: &[ReadoutRequest],
+        _settings: &Settings,
+    ) -> Result<Resident<T>> {
+        match self.never {}
+    }
+
+    /// Takes the gradients of a batch.
+    pub fn take_gradient(
+        &mut self,
+        _cancel: &CancelFlag,
+        _network: &Network,
+        _record: &Resident<T>,
+        _request: &Request<'_>,
+    ) -> Result<Health> {
+        match self.never {}
+    }
+
+    /// Adds to the gradient of a slot.
+    pub fn add_gradient(&self, _slot: usize, _more: &[T]) -> Result<()> {
+        match self.never {}
+    }
+
+    /// The gradient.
+    pub fn gradient(&self) -> Result<Vec<T>> {
+        match self.never {}
+    }
+
+    /// Its norm.
+    pub fn norm(&self) -> Result<f64> {
+        match self.never {}
+    }
+
+    /// One step.
+    pub fn step(
+        &mut self,
+        _network: &Network,
+        _rule: Rule,
+        _scale: f64,
+        _rates: &[(f64, f64)],
+        _bounds: &[Bound],
+    ) -> Result<()> {
+        match self.never {}
+    }
+
+    /// The values of a parameter slot.
+    pub fn parameter(&self, _slot: usize) -> Result<Vec<T>> {
+        match self.never {}
+    }
+
+    /// A moment.
+    pub fn moment(&self, _k: usize) -> Result<Vec<T>> {
+        match self.never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_that_it_is_off() {
+        let told =
+            [Device::open(0).map(drop), count().map(drop)].map(|r| r.expect_err("there is no device").to_string());
+        assert!(told.iter().all(|message| message.contains("no CUDA support")), "{told:?}");
+    }
 }

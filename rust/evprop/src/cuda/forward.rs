@@ -109,6 +109,17 @@ pub fn simulate<T: Number>(
     settings: &Settings,
     sizes: &Sizes,
 ) -> Result<Resident<T>> {
+    check(network, inputs, requests, settings)?;
+    let loaded = Arc::new(Loaded::new(&Lane::new(device)?, network, params)?);
+    play(cancel, device, network, &loaded, inputs, requests, settings, sizes)
+}
+
+fn check(
+    network: &Network,
+    inputs: &[SpikeBatch<'_>],
+    requests: &[ReadoutRequest],
+    settings: &Settings,
+) -> Result<usize> {
     let batch = check_inputs(network, inputs, settings.duration)?;
     for request in requests {
         request.readout.check(settings.duration)?;
@@ -119,21 +130,38 @@ pub fn simulate<T: Number>(
     if let Some(p) = settings.stop_when_fired {
         until_fired::check(network, p, requests)?;
     }
+    Ok(batch)
+}
+
+/// The same with parameters that are on the device already.
+#[allow(clippy::too_many_arguments)]
+pub fn play<T: Number>(
+    cancel: &CancelFlag,
+    device: &Arc<Device>,
+    network: &Network,
+    loaded: &Arc<Loaded<T>>,
+    inputs: &[SpikeBatch<'_>],
+    requests: &[ReadoutRequest],
+    settings: &Settings,
+    sizes: &Sizes,
+) -> Result<Resident<T>> {
+    let batch = check(network, inputs, requests, settings)?;
     let lanes = (0..sizes.lanes.unwrap_or(2).max(1)).map(|_| Lane::new(device)).collect::<Result<Vec<_>>>()?;
     let lane = &lanes[0];
-    let loaded = Loaded::new(lane, network, params)?;
     let given = inputs.iter().map(|input| Train::packed(lane, input.offsets(), false)).collect::<Result<Vec<_>>>()?;
     lane.wait()?; // all lanes use these
-    let forward = Forward { cancel, lanes: &lanes, network, loaded: &loaded, inputs, given: &given, settings, sizes };
+    let forward = Forward { cancel, lanes: &lanes, network, loaded, inputs, given: &given, settings, sizes };
     let windows = forward.windows();
     let mut spikes = merge(&lanes, network, batch, forward.all(batch)?)?;
     let mut given = given.into_iter().zip(inputs);
     for (p, population) in network.populations().iter().enumerate() {
-        if let (Kind::Input, Some((train, input))) = (population.kind, given.next()) {
+        if population.kind == Kind::Input
+            && let Some((train, input)) = given.next()
+        {
             (spikes.0[p], spikes.1[p]) = (train, input.offsets().to_vec());
         }
     }
-    let mut record = Resident::new(device, lane, network, loaded, spikes, settings.duration, requests)?;
+    let mut record = Resident::new(device, lane, network, loaded.clone(), spikes, settings.duration, requests)?;
     record.values = readout::read(cancel, lane, network, &record, windows, sizes)?;
     lane.wait()?;
     Ok(record)

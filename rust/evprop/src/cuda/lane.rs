@@ -120,11 +120,16 @@ impl Lane {
 
     /// The first `len` elements, once the lane has done all that it was asked for.
     pub fn download<X: Plain + Default>(&self, buffer: &Buffer<X>, len: usize) -> Result<Vec<X>> {
-        assert!(len <= buffer.len, "{len} of {} elements", buffer.len);
+        self.download_part(buffer, 0, len)
+    }
+
+    /// The same for elements `first..first + len`.
+    pub fn download_part<X: Plain + Default>(&self, buffer: &Buffer<X>, first: usize, len: usize) -> Result<Vec<X>> {
+        assert!(first + len <= buffer.len, "{len} of {} elements from {first}", buffer.len);
         let mut values = vec![X::default(); len];
         if len > 0 {
             // SAFETY: that much of the memory belongs to the buffer, and `values` has room for it and stays here.
-            unsafe { result::memcpy_dtoh_async(&mut values, buffer.at, self.stream.0) }
+            unsafe { result::memcpy_dtoh_async(&mut values, buffer.at_element(first), self.stream.0) }
                 .map_err(|e| failed("copying from the device (a kernel may have failed)", e))?;
         }
         self.wait()?;

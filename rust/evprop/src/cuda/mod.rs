@@ -17,6 +17,8 @@
 //! * No silent capacity: storage that fills up is made larger, and the samples concerned are played again.
 //! * `libcuda` is opened when a device is asked for ([`driver`]); the wheel holds no CUDA library and needs none.
 //!
+//! * Parameters and an optimiser's moments may stay there too ([`Training`]).
+//!
 //! Without the feature `cuda`, `disabled.rs` has the same face and says that this build has no CUDA.
 #[cfg(feature = "cuda")]
 mod backward;
@@ -35,11 +37,15 @@ mod resident;
 #[cfg(feature = "cuda")]
 mod tables;
 #[cfg(feature = "cuda")]
+mod training;
+#[cfg(feature = "cuda")]
 mod weighting;
 
+#[cfg(any(not(feature = "cuda"), test))]
+#[cfg_attr(feature = "cuda", allow(dead_code))]
+mod disabled;
 #[cfg(not(feature = "cuda"))]
-#[path = "disabled.rs"]
-mod twin;
+use disabled as twin;
 #[cfg(feature = "cuda")]
 mod twin {
     pub use super::backward::backward;
@@ -47,8 +53,9 @@ mod twin {
     pub use super::forward::simulate;
     pub use super::resident::Resident;
     pub use super::tables::Number;
+    pub use super::training::Training;
 }
-pub use twin::{Device, Number, Resident, backward, count, simulate};
+pub use twin::{Device, Number, Resident, Training, backward, count, simulate};
 
 /// How much room a launch starts with, and how it is cut; results do not depend on it. `None`: by the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -65,4 +72,49 @@ pub struct Sizes {
     pub slots: Option<usize>,
     /// Lanes (streams) that take chunks of samples in turn.
     pub lanes: Option<usize>,
+}
+
+/// How sound gradients are: see [`Gradients`](crate::adjoint::Gradients).
+#[derive(Debug, Clone, Copy)]
+pub struct Health {
+    /// Smallest `Vdot-` of the spikes gone through.
+    pub min_vdot: f64,
+    /// (sample, neuron) pairs whose weight gradient was dropped.
+    pub dropped: u64,
+    /// Spikes whose `Vdot-` was raised.
+    pub floored: u64,
+}
+
+/// How a gradient becomes a step for a learning rate of 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Steepest descent.
+    Sgd {
+        /// 0: none.
+        momentum: f64,
+        /// Nesterov's.
+        nesterov: bool,
+    },
+    /// Kingma & Ba 2015.
+    Adam {
+        /// Decay rates of the moments.
+        betas: (f64, f64),
+        /// `1 / (1 - beta^t)` at step `t`, counted from 1.
+        unbias: (f64, f64),
+        /// Added to the root of the second moment.
+        eps: f64,
+    },
+}
+
+/// A bound on all values of a slot: `limit`, or the values of another slot plus `limit`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// Slot that is kept within.
+    pub slot: usize,
+    /// The other slot.
+    pub other: Option<usize>,
+    /// Bound from above, or from below.
+    pub from_above: bool,
+    /// In the parameter's unit.
+    pub limit: f64,
 }

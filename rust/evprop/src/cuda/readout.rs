@@ -121,7 +121,7 @@ fn needs<T: Number>(
         _ => Vec::new(),
     };
     let n_knots = Weight::of(&request.readout, record.duration())
-        .map_or(0, |(weight, _)| weight.knots(&record.loaded.constants[request.population], record.duration()));
+        .map_or(0, |(weight, _)| weight.knots(&record.loaded.constants()[request.population], record.duration()));
     let knots = lane.alloc((2 * most.min(record.batch()) * n).saturating_mul(n_knots))?;
     Ok(Needs { times: lane.upload(&times)?, knots, n_knots })
 }

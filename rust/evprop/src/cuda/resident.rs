@@ -33,7 +33,9 @@ pub struct Values {
 #[derive(Debug)]
 pub struct Resident<T> {
     pub(super) device: Arc<Device>,
-    pub(super) loaded: Loaded<T>,
+    pub(super) loaded: Arc<Loaded<T>>,
+    /// How often the parameters had changed.
+    changes: u64,
     trains: Vec<Train<T>>,
     start: Buffer<i64>,
     index: Buffer<i32>,
@@ -53,7 +55,7 @@ impl<T: Number> Resident<T> {
         device: &Arc<Device>,
         lane: &Lane,
         network: &Network,
-        loaded: Loaded<T>,
+        loaded: Arc<Loaded<T>>,
         (trains, offsets): Spikes<T>,
         duration: f64,
         requests: &[ReadoutRequest],
@@ -66,6 +68,7 @@ impl<T: Number> Resident<T> {
             device: device.clone(),
             start: lane.alloc(batch * (loaded.n_lif + 1))?,
             index: lane.alloc(before[batch] as usize)?,
+            changes: loaded.changes(),
             loaded,
             trains,
             values: Vec::new(),
@@ -119,12 +122,15 @@ impl<T: Number> Resident<T> {
         own.map(|(offsets, _)| offsets[b + 1] - offsets[b]).sum()
     }
 
-    /// Refuses a network that this is no record of.
+    /// Refuses a network that this is no record of, and parameters that changed since.
     pub(super) fn check(&self, network: &Network) -> Result<()> {
-        if self.loaded.fits(network) {
-            return Ok(());
+        if !self.loaded.fits(network) {
+            return Err(Error::Argument("the record on the GPU belongs to another network".into()));
         }
-        Err(Error::Argument("the record on the GPU belongs to another network".into()))
+        if self.loaded.changes() != self.changes {
+            return Err(Error::Argument("the parameters on the GPU changed since this record was made".into()));
+        }
+        Ok(())
     }
 
     /// Addresses of the spikes of samples `first..`, slot 0 being the first of them.
@@ -152,7 +158,7 @@ impl<T: Number> Resident<T> {
             times: lane.download(&train.times, n)?,
             units: lane.download(&train.units, n)?,
             current: lane.download(&train.current, n)?,
-            release: if self.loaded.constants[p].holds { lane.download(&train.release, n)? } else { Vec::new() },
+            release: if self.loaded.constants()[p].holds { lane.download(&train.release, n)? } else { Vec::new() },
         })
     }
 

@@ -1,4 +1,8 @@
 //! The network as the kernels see it: laid out like `kernels/tables.cuh`.
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::lane::{Buffer, Lane, Plain};
 use crate::error::Result;
 use crate::math::Real;
@@ -127,6 +131,19 @@ pub struct NetworkTable {
     pub duration: f64,
 }
 
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct LongestArgs {
+    delays: u64,
+    n: i64,
+    longest: u64,
+}
+
+/// What a neuron's constants are made of.
+const CONSTANTS: [&str; 7] = ["tau_mem", "tau_syn", "v_th", "v_reset", "i_bias", "v_init", "t_ref"];
+
+// SAFETY: repr(C), numbers alone.
+unsafe impl Plain for LongestArgs {}
 // SAFETY: all are repr(C) and hold numbers alone.
 unsafe impl Plain for Population {}
 // SAFETY: as above.
@@ -216,7 +233,9 @@ pub struct Loaded<T> {
     pub n_lif: usize,
     /// Neurons that spike, and leaky integrators after them.
     pub n_neurons: usize,
-    pub constants: Vec<Constants<T>>,
+    constants: Mutex<Arc<Vec<Constants<T>>>>,
+    /// How often the parameters changed.
+    changes: AtomicU64,
     /// By population: its first neuron in the table of neurons.
     pub first: Vec<usize>,
     populations: Buffer<Population>,
@@ -224,23 +243,23 @@ pub struct Loaded<T> {
     incoming: Buffer<i32>,
     neurons: Buffer<Neuron<T>>,
     owner: Buffer<i32>,
-    values: Vec<Buffer<T>>,
+    pub values: Vec<Buffer<T>>,
     _indices: Vec<(Buffer<i64>, Buffer<u32>)>,
 }
 
 impl<T: Number> Loaded<T> {
     pub fn new(lane: &Lane, network: &Network, params: &Params<'_, T>) -> Result<Self> {
         let (all, constants) = (network.populations(), params.all_constants(network));
-        let (mut first, mut owner, mut neurons) = (vec![0; all.len()], Vec::new(), Vec::new());
+        let (mut first, mut owner) = (vec![0; all.len()], Vec::new());
         let mut n_lif = 0;
         for kind in [Kind::Lif, Kind::Li] {
             for p in (0..all.len()).filter(|&p| all[p].kind == kind) {
-                first[p] = neurons.len();
-                neurons.extend((0..all[p].size).map(|i| neuron(constants[p].neuron(i))));
-                owner.resize(neurons.len(), p as i32);
+                first[p] = owner.len();
+                owner.resize(owner.len() + all[p].size, p as i32);
             }
-            n_lif = if kind == Kind::Lif { neurons.len() } else { n_lif };
+            n_lif = if kind == Kind::Lif { owner.len() } else { n_lif };
         }
+        let neurons = neurons(network, &constants);
         let (mut populations, mut incoming) = (Vec::new(), Vec::new());
         for (p, population) in all.iter().enumerate() {
             let kind = match population.kind {
@@ -285,7 +304,8 @@ impl<T: Number> Loaded<T> {
         Ok(Self {
             n_lif,
             n_neurons: neurons.len(),
-            constants,
+            constants: Mutex::new(Arc::new(constants)),
+            changes: AtomicU64::new(0),
             first,
             populations: lane.upload(&populations)?,
             projections: lane.upload(&projections)?,
@@ -295,6 +315,45 @@ impl<T: Number> Loaded<T> {
             values,
             _indices: indices,
         })
+    }
+
+    /// Derived constants, by population.
+    pub fn constants(&self) -> Arc<Vec<Constants<T>>> {
+        self.constants.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// After a change of the values of the slots in `changed`: what follows from them.
+    pub fn follow(&self, lane: &Lane, network: &Network, changed: &[bool]) -> Result<()> {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        for q in 0..network.projections().len() {
+            if let Some(k) = network.delay_slot(q).filter(|&k| changed[k]) {
+                let longest = self.projections.at_element(q) + offset_of!(Projection, longest) as u64;
+                let args = LongestArgs { delays: self.values[k].at(), n: self.values[k].len() as i64, longest };
+                // SAFETY: the addresses are of live buffers, of the sizes that are told.
+                unsafe { lane.launch(&format!("evprop_longest_{}", T::KERNELS), 1, 256, &args)? };
+            }
+        }
+        let all = network.populations();
+        let touched = |p: usize| CONSTANTS.iter().any(|c| network.constant_slot(p, c).is_some_and(|k| changed[k]));
+        if (0..all.len()).any(touched) {
+            let small = |p: usize| CONSTANTS.iter().filter_map(move |c| network.constant_slot(p, c));
+            let mut slots: Vec<Vec<T>> = vec![Vec::new(); self.values.len()];
+            for k in (0..all.len()).flat_map(small) {
+                slots[k] = lane.download(&self.values[k], self.values[k].len())?;
+            }
+            let of = |p: usize| {
+                let n = if all[p].kind == Kind::Input { 0 } else { all[p].size };
+                Constants::new(n, |c| network.constant_slot(p, c).map(|k| slots[k].as_slice()))
+            };
+            let constants: Vec<_> = (0..all.len()).map(of).collect();
+            lane.write(&self.neurons, 0, &neurons(network, &constants))?;
+            *self.constants.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(constants);
+        }
+        Ok(())
     }
 
     /// Whether these are parameters of this network.
@@ -318,6 +377,14 @@ impl<T: Number> Loaded<T> {
             duration,
         }
     }
+}
+
+/// The table of neurons.
+fn neurons<T: Number>(network: &Network, constants: &[Constants<T>]) -> Vec<Neuron<T>> {
+    let all = network.populations();
+    let of_kind = |kind| (0..all.len()).filter(move |&p| all[p].kind == kind);
+    let own = |p: usize| (0..all[p].size).map(move |i| neuron(constants[p].neuron(i)));
+    of_kind(Kind::Lif).chain(of_kind(Kind::Li)).flat_map(own).collect()
 }
 
 fn neuron<T: Number>(c: &crate::neuron::constants::Neuron<T>) -> Neuron<T> {

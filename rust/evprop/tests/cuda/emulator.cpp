@@ -72,6 +72,16 @@ static const Kernel KERNELS[] = {
     KERNEL(evprop_backward_f64, BackwardArgs<double>),
     KERNEL(evprop_total_f32, TotalArgs<float>),
     KERNEL(evprop_total_f64, TotalArgs<double>),
+    KERNEL(evprop_step_f32, StepArgs<float>),
+    KERNEL(evprop_step_f64, StepArgs<double>),
+    KERNEL(evprop_finish_f32, StepArgs<float>),
+    KERNEL(evprop_finish_f64, StepArgs<double>),
+    KERNEL(evprop_norm_f32, NormArgs<float>),
+    KERNEL(evprop_norm_f64, NormArgs<double>),
+    KERNEL(evprop_bound_f32, BoundArgs<float>),
+    KERNEL(evprop_bound_f64, BoundArgs<double>),
+    KERNEL(evprop_longest_f32, LongestArgs<float>),
+    KERNEL(evprop_longest_f64, LongestArgs<double>),
 };
 
 static ucontext_t scheduler;
@@ -96,12 +106,14 @@ static void body(unsigned thread) {
 
 [[maybe_unused]] static bool run_block(unsigned threads) {
     const size_t STACK = 128 << 10;
-    std::vector<std::unique_ptr<char[]>> stacks(threads);
+    static std::vector<std::unique_ptr<char[]>> stacks(evprop::MOST_THREADS);
     std::vector<ucontext_t> fibres(threads);
     std::vector<char> done(threads, 0);
     finished = &done;
     for (unsigned t = 0; t < threads; ++t) {
-        stacks[t].reset(new char[STACK]);
+        if (!stacks[t]) {
+            stacks[t].reset(new char[STACK]);
+        }
         getcontext(&fibres[t]);
         fibres[t].uc_stack.ss_sp = stacks[t].get();
         fibres[t].uc_stack.ss_size = STACK;
@@ -285,6 +297,11 @@ int cuMemAllocAsync(unsigned long long* pointer, size_t bytes, void*) {
 }
 int cuMemFree_v2(unsigned long long pointer) { return give_back(pointer) ? SUCCESS : INVALID_VALUE; }
 int cuMemFreeAsync(unsigned long long pointer, void* stream) {
+    std::lock_guard<std::recursive_mutex> lock(one_at_a_time);
+    // A stream with nothing to do gives memory back at once, whatever others still do with it.
+    if (static_cast<Stream*>(stream)->waiting.empty()) {
+        return give_back(pointer) ? SUCCESS : INVALID_VALUE;
+    }
     return ask(stream, [=] { return give_back(pointer); });
 }
 int cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
