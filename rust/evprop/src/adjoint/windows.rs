@@ -313,6 +313,9 @@ impl<'a, T: Real> Sweep<'a, T> {
         let growth = rows.pace().growth(table.span(plan, time));
         let spike = modes::Spike { unit, since: table.since_seam(plan, time, window), growth };
         let Shared { network, params, simd, .. } = self.shared;
+        if let Some(before) = k.checked_sub(1) {
+            rows.fetch_row(senders.units[before] as usize, &out.modes[q]);
+        }
         let (view, looks) = table.modes(plan, network.projections()[q].post);
         modes::gather_row(simd, rows, &params.synapses(network, q), spike, view, &mut out.modes[q], looks);
         let mut total = looks.total(0, rows.pace());

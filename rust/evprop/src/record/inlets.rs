@@ -134,6 +134,16 @@ impl<T: Real> Inlet<'_, T> {
         }
     }
 
+    /// Asks for the row of a sender ahead of use.
+    #[inline(always)]
+    pub fn fetch(&self, sender: usize) {
+        match &self.rows {
+            InletRows::Dense(rows) => rows.fetch_all(sender),
+            InletRows::DenseModes(_, rows) => rows.fetch_all(sender),
+            InletRows::Sparse(_) | InletRows::SparseModes(..) => {}
+        }
+    }
+
     /// Delay in ms and in ticks, and weight, of the synapse from `sender` to target `i`, if there is one.
     #[inline(always)]
     pub fn synapse(&self, sender: usize, i: usize) -> Option<(f64, T::Ticks, T)> {

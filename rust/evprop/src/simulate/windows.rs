@@ -333,6 +333,13 @@ impl<T: Real> Windows<T> {
     /// Plays a lane one by one from the window's start on.
     fn take(&mut self, play: &Play<'_, T>, lane: usize, window: &Window, out: &[Vec<Spike<T>>]) {
         let Self { columns, states, lookup, exact, sent, hold, .. } = self;
+        // Most lanes that are played do spike.
+        let m = play.inlets.member(lane);
+        for (inlet, source) in play.inlets.all.iter().zip(play.sources) {
+            if matches!(source, Source::Member(member) if *member == m) {
+                inlet.fetch(lane - play.inlets.base[m]);
+            }
+        }
         let arrivals = lookup.arrivals(play, lane, window.number, sent, out);
         let start = exact::State { u: states.u[lane], i: states.i[lane], x: T::ZERO };
         exact.take(lane, &columns.neurons[lane], start, hold[lane], window, arrivals);

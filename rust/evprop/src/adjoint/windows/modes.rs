@@ -117,6 +117,14 @@ impl<T: Real> Rows<T> {
         }
     }
 
+    /// Asks for a whole row, and where it gathers, ahead of use.
+    #[inline(always)]
+    pub fn fetch_row(&self, sender: usize, gathered: &[[T; 2]]) {
+        for wide in 0..self.wide {
+            self.fetch(sender, wide, gathered);
+        }
+    }
+
     /// `dL/ds` at the arrival of a spike that gathers `(x, y)` through the synapse onto target `k`; 0 where nobody asks.
     #[inline(always)]
     pub fn slope(&self, sender: usize, k: usize, (x, y): (T, T)) -> T {

@@ -90,7 +90,6 @@ vectorised! {
     ) {
         let turn = ring.turn();
         let since = t.minus(turn.seam);
-        rows.fetch_all(unit as usize);
         let n = inlet.synapses.n_post;
         for (start, blocks) in rows.of(unit as usize).chunks(TOGETHER).enumerate() {
             let first = start * TOGETHER * BLOCK;
