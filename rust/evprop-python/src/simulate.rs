@@ -107,6 +107,18 @@ fn out_of_range(py: Python<'_>, what: &str, k: usize) -> PyErr {
     named(py, "RecordError", &format!("the record has no {what} {k}"))
 }
 
+/// Asks a record, without the GIL where it lies on a GPU. (What is at hand is not worth a change of threads.)
+fn ask<'r, T: Scalar, R: Send>(
+    py: Python<'_>,
+    record: &'r Kept<T>,
+    question: impl FnOnce(&'r Kept<T>) -> evprop::Result<R> + Send,
+) -> PyResult<R> {
+    match record {
+        Kept::Host(_) => question(record).map_err(|e| raise(py, &e)),
+        Kept::Device(_) => enter(py, |_| question(record)),
+    }
+}
+
 fn population<'r, T: Scalar>(
     py: Python<'_>,
     record: &'r Kept<T>,
@@ -115,7 +127,7 @@ fn population<'r, T: Scalar>(
     if pop >= record.n_populations() {
         return Err(out_of_range(py, "population", pop));
     }
-    enter(py, |_| record.population(pop))
+    ask(py, record, |record| record.population(pop))
 }
 
 fn readout_at<'r, T: Scalar>(
@@ -124,7 +136,7 @@ fn readout_at<'r, T: Scalar>(
     k: usize,
 ) -> PyResult<(&'r ReadoutRequest, Cow<'r, ReadoutValues<T>>)> {
     match record.requests().get(k) {
-        Some(asked) => Ok((asked, enter(py, |_| record.readout(k))?)),
+        Some(asked) => Ok((asked, ask(py, record, |record| record.readout(k))?)),
         None => Err(out_of_range(py, "readout", k)),
     }
 }
@@ -291,7 +303,7 @@ fn run_trace<'py, T: Scalar>(
     pop: usize,
     times: &[f64],
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-    let record = enter(py, |_| record.whole())?;
+    let record = ask(py, record, Kept::whole)?;
     let network = &core.network;
     let arrays = parameters::<T>(network, params)?;
     let params = Params::new(network, arrays.iter().map(Array::slice).collect()).map_err(|e| raise(py, &e))?;
