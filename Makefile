@@ -57,7 +57,7 @@ test-slow: $(VENV)/.built ## the tests that take minutes
 test-extras: ## the tests that need PyTorch and the like, in .venv-extras (some GB of packages)
 	"$(MAKE)" VENV=.venv-extras .venv-extras/.built
 	.venv-extras/bin/python -m pip install --quiet --constraint requirements-dev.lock --requirement requirements-extras.txt
-	.venv-extras/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/test_interop_*.py tests/test_stand_ins.py tests/test_distributed*.py tests/test_sweep.py tests/test_tensorboard.py tests/test_api_pages.py tests/test_docs_snippets.py)
+	.venv-extras/bin/python -m pytest $(if $(ARGS),$(ARGS),tests/test_interop_*.py tests/test_stand_ins.py tests/test_distributed*.py tests/test_devices.py tests/test_sweep.py tests/test_tensorboard.py tests/test_api_pages.py tests/test_docs_snippets.py)
 
 lint: $(VENV)/.built ## rustfmt, clippy, ruff, mypy, and cargo-deny where it is installed
 	cargo fmt --all --check
@@ -91,7 +91,7 @@ bench-peers: $(VENV)/.built .venv-peers/.packages ## whole training steps beside
 docs: $(VENV)/.built ## the site in docs/_build, Rust API pages in target/doc, and a run of every snippet in README and docs
 	"$(BIN)/python" -m pip install --quiet --requirement requirements-docs.txt
 	"$(BIN)/python" -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build
-	RUSTDOCFLAGS="--deny warnings" cargo doc --locked --no-deps --package evprop
+	RUSTDOCFLAGS="--deny warnings --allow rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items --package evprop
 	"$(BIN)/python" -m pytest tests/test_docs_snippets.py
 
 wheel: $(VENV)/.packages ## one abi3 wheel for Python 3.11 and later, in dist/

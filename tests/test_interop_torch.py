@@ -333,6 +333,7 @@ def test_a_torch_layer_before_and_after() -> None:
     assert losses[-1] < 0.8 * losses[0], losses
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX warns of every fork, once its tests ran in this process
 @pytest.mark.parametrize("context", [None, "fork", "spawn"])
 def test_loader_with_workers(context: str | None) -> None:
     net, params, spikes = recurrent()
@@ -363,6 +364,7 @@ class Simulated(torch.utils.data.Dataset):
         return record.spikes["lif"], torch.tensor([index])
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX warns of every fork, once its tests ran in this process
 def test_the_engine_inside_forked_workers() -> None:
     net, params, spikes = recurrent()
     record = evprop.simulate(net, params, spikes, duration=DURATION)

@@ -23,7 +23,7 @@ from .network import Network
 from .parameters import Array
 from .populations import LI, LIF, Input
 from .projections import Dense, Sparse
-from .readouts import Final, Integral, Max, Readout, WeightedIntegral
+from .readouts import Final, Integral, LinearIntegral, Max, Readout, SigmoidIntegral, WeightedIntegral
 from .record import Record
 from .simulators import Exact, simulate
 from .spikes import Spikes
@@ -107,7 +107,8 @@ def random_problem(seed: int, dtype: str = "float64") -> tuple[Network, dict[str
 def compare(seed: int, device: str, dtype: str) -> Comparison:
     """One random network on both."""
     net, params, spikes = random_problem(seed, dtype)
-    asked: dict[str, list[Readout]] = {"output": [Final(), WeightedIntegral(50.0), Max()], "hidden": [Integral()]}
+    weighted: list[Readout] = [WeightedIntegral(50.0), LinearIntegral(), SigmoidIntegral(50.0, 9.0)]
+    asked: dict[str, list[Readout]] = {"output": [Final(), *weighted, Max()], "hidden": [Integral()]}
     records = [
         simulate(
             net, params, spikes, duration=DURATION, readouts=asked, simulator=Exact(dtype=dtype, device=where)
