@@ -1,7 +1,7 @@
 //! Constants of a population, derived once a call, laid out neuron by neuron for vector loops.
 //!
 //! The engine works with `u = V - i_bias`, in which the bias disappears: `theta = v_th - i_bias`,
-//! `u_reset = v_reset - i_bias`. With `r = 1/tau_mem - 1/tau_syn` the propagators over a span `d` [ms] are
+//! `u_reset = v_reset - i_bias`. With `r = 1/tau_mem - 1/tau_syn` the propagators over a span `d` (ms) are
 //!
 //! ```text
 //! e_slow = exp(-d inv_slow)          m = expm1(-d |r|)          e_fast = e_slow (1 + m)

@@ -1,4 +1,4 @@
-//! The flow of a neuron between events: state `(u, i)` with `u = V - i_bias`, over a span `d` [ms].
+//! The flow of a neuron between events: state `(u, i)` with `u = V - i_bias`, over a span `d` (ms).
 //!
 //! ```text
 //! u(d) = u E_m(d) + i kappa(d)          i(d) = i E_s(d)

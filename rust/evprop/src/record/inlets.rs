@@ -1,5 +1,5 @@
 //! All synapses into a component that is played in windows: by sender, to give a spike to all of its targets, and by
-//! target, to find what reaches one neuron. Delays are in [`Ticks`].
+//! target, to find what reaches one neuron. Delays are in `Ticks`.
 use super::columns::Columns;
 use super::grid::Grid;
 use crate::math::{Real, Simd, prefetch};
