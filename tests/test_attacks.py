@@ -177,17 +177,16 @@ def test_chips_can_be_attacked(trained: Any, chip: str) -> None:
 
 def test_adversarial_training_hardens() -> None:
     net, train, test = network(True), yin_yang("train"), yin_yang("test")
-    harder = {}
-    for adversary in (None, Adversary(budget=2.0, steps=1)):
-        params = net.init(seed=0)
-        evprop.train.fit(
-            *(net, params, train, LOSS, Adam(lr=0.01)),
-            **settings(2, adversary),
-        )
-        victim = Victim(net, params, LOSS, DURATION)
-        made = shift_times(victim, test.spikes[:200], test.labels[:200], budget=2.0, steps=5)
-        harder[adversary is None] = accuracy(made)
-    assert harder[False] > harder[True] + 0.02
+    # Short trainings differ by a tenth from one another: three of them tell.
+    withstands: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(3):
+        for adversary in (None, Adversary(budget=2.0, steps=1)):
+            params = net.init(seed=seed)
+            evprop.train.fit(net, params, train, LOSS, Adam(lr=0.01), **settings(2, adversary))
+            victim = Victim(net, params, LOSS, DURATION)
+            made = shift_times(victim, test.spikes[:200], test.labels[:200], budget=2.0, steps=5)
+            withstands[adversary is not None].append(accuracy(made))
+    assert np.mean(withstands[True]) > np.mean(withstands[False]) + 0.05
 
 
 def test_a_share_of_the_batch_is_attacked(trained: Any) -> None:
