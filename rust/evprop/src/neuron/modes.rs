@@ -66,12 +66,11 @@ impl Pace {
 vectorised! {
     /// [`Pace::growth`] of each of some spans.
     pub fn growths<T>(pace: Pace, spans: &[f64], out: &mut Vec<[T; 2]>) {
-        let [mem, syn] = pace.rates;
         out.clear();
         out.resize(spans.len(), [T::ZERO; 2]);
         let out = &mut out[..spans.len()];
         for k in 0..spans.len() {
-            out[k] = [T::of(1.0 / Real::exp_neg(-spans[k] * mem)), T::of(1.0 / Real::exp_neg(-spans[k] * syn))];
+            out[k] = pace.growth(spans[k]);
         }
     }
 }

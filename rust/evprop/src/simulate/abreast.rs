@@ -13,6 +13,7 @@
 //! there. Order at one instant: all crossings, then all arrivals.
 use super::eventwise::{Inlet, Member, Source};
 use super::queue::{Pending, Queue};
+use super::suspects::for_each;
 use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
@@ -366,7 +367,7 @@ impl<T: Real> Abreast<T> {
             let c = member.constants;
             let bank = &self.banks[m];
             self.suspects.clear();
-            list_suspects(&bank.may, &mut self.suspects);
+            for_each(&bank.may, |l| self.suspects.push(l as u32));
             for &unit in &self.suspects {
                 let (neuron, l) = (c.neuron(unit as usize), unit as usize);
                 let (u, i) = bank.get(l);
@@ -566,18 +567,6 @@ vectorised! {
     fn add_row<T>(i: &mut [T], row: &[T]) {
         for (i, &w) in i.iter_mut().zip(row) {
             *i += w;
-        }
-    }
-}
-
-/// Who may cross.
-fn list_suspects(may: &[u8], out: &mut Vec<u32>) {
-    for (eight, may) in may.as_chunks::<8>().0.iter().enumerate() {
-        let mut left = u64::from_le_bytes(*may);
-        while left != 0 {
-            let l = left.trailing_zeros() / 8;
-            out.push(8 * eight as u32 + l);
-            left &= !(0xff << (8 * l));
         }
     }
 }

@@ -4,11 +4,12 @@
 //! may have crossed are noted as they come, and all of them are solved side by side: a step has few of them, and one by
 //! one the root finder would wait for itself. A neuron that has surely crossed takes no further part; one of which
 //! that is not sure goes on as if it had not, and of its noted states the first with a crossing counts.
+use super::order::Order;
+use super::suspects::for_each;
 use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::Real;
 use crate::neuron::Constants;
-use crate::neuron::constants::LANES;
 use crate::neuron::roots::{Problem, Roots};
 use crate::vectorised;
 
@@ -28,6 +29,7 @@ struct Note {
 pub struct Late<T> {
     notes: Vec<Note>,
     roots: Roots<T>,
+    order: Order<T>,
     fired: Vec<bool>,
 }
 
@@ -66,23 +68,15 @@ impl<T: Real> Late<T> {
         u: &mut [T],
     ) -> usize {
         let mut spent = 0;
-        for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
-            let mut bytes = [0; LANES];
-            bytes.copy_from_slice(eight);
-            let mut left = u64::from_le_bytes(bytes);
-            while left != 0 {
-                let neuron = block * LANES + left.trailing_zeros() as usize / 8;
-                left &= left - 1;
-                let theta = c.theta[neuron];
-                let lane = self.notes.len() as u32;
-                self.notes.push(Note { neuron, until });
-                self.roots.ask(Problem { lane, start: from, d, u: u0[neuron], i: i0[neuron], theta });
-                if surely_crossed(u0[neuron], i0[neuron], u[neuron], theta) {
-                    u[neuron] = -T::INFINITY;
-                    spent += 1;
-                }
+        for_each(suspect, |neuron| {
+            let (theta, lane) = (c.theta[neuron], self.notes.len() as u32);
+            self.notes.push(Note { neuron, until });
+            self.roots.ask(Problem { lane, start: from, d, u: u0[neuron], i: i0[neuron], theta });
+            if surely_crossed(u0[neuron], i0[neuron], u[neuron], theta) {
+                u[neuron] = -T::INFINITY;
+                spent += 1;
             }
-        }
+        });
         spent
     }
 }
@@ -97,7 +91,7 @@ vectorised! {
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<usize> {
-        let Late { notes, roots, fired } = late;
+        let Late { notes, roots, order, fired } = late;
         let mut spent = 0;
         let (mut step, mut end) = (out.len(), f64::NAN);
         for k in 0..roots.solve(c.neuron(0)) {
@@ -111,30 +105,16 @@ vectorised! {
                 spent += 1;
             }
             if until != end {
-                sort(&mut out[step..]);
+                order.sort(&mut out[step..]);
                 (step, end) = (out.len(), until);
             }
             let time = (problem.start + s.f64()).smaller(until);
             out.push(Spike { time, unit: neuron as u32, current: at });
         }
-        sort(&mut out[step..]);
+        order.sort(&mut out[step..]);
         notes.clear();
         roots.keep(0);
         limits.check(out.len(), out.last().map_or(0.0, |s| s.time))?;
         Ok(spent)
-    }
-}
-
-/// By (time, unit): the few spikes of one step.
-#[inline(always)]
-fn sort<T: Real>(spikes: &mut [Spike<T>]) {
-    for k in 1..spikes.len() {
-        let spike = spikes[k];
-        let mut at = k;
-        while at > 0 && (spikes[at - 1].time, spikes[at - 1].unit) > (spike.time, spike.unit) {
-            spikes[at] = spikes[at - 1];
-            at -= 1;
-        }
-        spikes[at] = spike;
     }
 }

@@ -10,6 +10,8 @@
 //! overlap in time, so the spikes of each are put in order by themselves.
 use super::late::{Late, settle};
 use super::lockstep::{may_cross, settled};
+use super::order::Order;
+use super::suspects::for_each;
 use super::{Limits, Spike};
 use crate::error::Result;
 use crate::math::{Real, Simd};
@@ -391,16 +393,7 @@ fn play_suspects<T: Real>(
     let State { spent, silent, fired, u, i, u0, i0, suspect, roots, order, .. } = state;
     let before = out.len();
     roots.clear(suspect.len());
-    for (block, eight) in suspect.chunks_exact(LANES).enumerate() {
-        let mut bytes = [0; LANES];
-        bytes.copy_from_slice(eight);
-        let mut left = u64::from_le_bytes(bytes);
-        while left != 0 {
-            let l = block * LANES + left.trailing_zeros() as usize / 8;
-            left &= left - 1;
-            roots.ask(Problem { lane: l as u32, start: now, d, u: u0[l], i: i0[l], theta: c.theta[l] });
-        }
-    }
+    for_each(suspect, |l| roots.ask(Problem { lane: l as u32, start: now, d, u: u0[l], i: i0[l], theta: c.theta[l] }));
     let shared = c.neuron(0);
     while !roots.is_empty() {
         let mut again = 0;
@@ -443,44 +436,4 @@ fn play_suspects<T: Real>(
     }
     order.sort(&mut out[before..]);
     Ok(())
-}
-
-/// Puts the spikes of one step in order.
-#[derive(Debug, Clone, Default)]
-struct Order<T> {
-    copy: Vec<Spike<T>>,
-}
-
-/// Up to this many spikes are put in order by counting, for each, those that come before it.
-const FEW: usize = 64;
-
-impl<T: Real> Order<T> {
-    #[inline(always)]
-    fn sort(&mut self, spikes: &mut [Spike<T>]) {
-        let n = spikes.len();
-        if n <= 1 {
-            return;
-        }
-        if n > FEW {
-            spikes.sort_unstable_by(|a, b| a.time.total_cmp(&b.time).then(a.unit.cmp(&b.unit)));
-            return;
-        }
-        let (mut times, mut units) = ([f64::INFINITY; FEW], [u32::MAX; FEW]);
-        for (k, spike) in spikes.iter().enumerate() {
-            times[k] = spike.time;
-            units[k] = spike.unit;
-        }
-        self.copy.clear();
-        self.copy.extend_from_slice(spikes);
-        let lanes = n.next_multiple_of(LANES);
-        for (k, &spike) in self.copy.iter().enumerate() {
-            let mut rank = 0u64;
-            for other in 0..lanes {
-                let (t, unit) = (times[other], units[other]);
-                let tie = (t == spike.time) & ((unit < spike.unit) | ((unit == spike.unit) & (other < k)));
-                rank += u64::from((t < spike.time) | tie);
-            }
-            spikes[rank as usize] = spike;
-        }
-    }
 }
