@@ -71,16 +71,6 @@ impl<T: Number> Resident<T> {
         match self.never {}
     }
 
-    /// Where the spikes of each sample of population `p` begin, and their number.
-    pub fn offsets(&self, _p: usize) -> &[i64] {
-        match self.never {}
-    }
-
-    /// How many spikes population `p` has.
-    pub fn n_spikes(&self, _p: usize) -> usize {
-        match self.never {}
-    }
-
     /// The spikes of a population that the network emitted; others have none here.
     pub fn population(&self, _p: usize) -> Result<PopulationRecord<T>> {
         match self.never {}

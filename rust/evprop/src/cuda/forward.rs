@@ -109,7 +109,6 @@ pub fn simulate<T: Number>(
     settings: &Settings,
     sizes: &Sizes,
 ) -> Result<Resident<T>> {
-    check(network, inputs, requests, settings)?;
     let loaded = Arc::new(Loaded::new(&Lane::new(device)?, network, params)?);
     play(cancel, device, network, &loaded, inputs, requests, settings, sizes)
 }

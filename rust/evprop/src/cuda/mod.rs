@@ -14,10 +14,9 @@
 //!   first crossing of its neurons under all arrivals known so far, and the earliest of all is a spike.
 //! * Chunks of samples go through [lanes](lane), each a stream: while one computes, the next one's spikes are copied.
 //! * The record stays on the device ([`resident`]), where the backward pass reads it; what is asked for is fetched.
+//! * Parameters and an optimiser's moments may stay there too ([`Training`]).
 //! * No silent capacity: storage that fills up is made larger, and the samples concerned are played again.
 //! * `libcuda` is opened when a device is asked for ([`driver`]); the wheel holds no CUDA library and needs none.
-//!
-//! * Parameters and an optimiser's moments may stay there too ([`Training`]).
 //!
 //! Without the feature `cuda`, `disabled.rs` has the same face and says that this build has no CUDA.
 #[cfg(feature = "cuda")]

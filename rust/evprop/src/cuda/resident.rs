@@ -106,13 +106,8 @@ impl<T: Number> Resident<T> {
         self.emits.len()
     }
 
-    /// Where the spikes of each sample of population `p` begin, and their number.
-    pub fn offsets(&self, p: usize) -> &[i64] {
-        &self.offsets[p]
-    }
-
     /// How many spikes population `p` has.
-    pub fn n_spikes(&self, p: usize) -> usize {
+    pub(super) fn n_spikes(&self, p: usize) -> usize {
         self.offsets[p][self.batch] as usize
     }
 
