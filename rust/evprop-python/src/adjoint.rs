@@ -1,6 +1,6 @@
 //! `backward`: cotangents in, gradients out.
-use evprop::adjoint::{Request, backward as core_backward};
-use evprop::cuda::{self, Sizes};
+use evprop::adjoint::{Gradients, Request, backward as core_backward};
+use evprop::cuda::{self, Health, Sizes};
 use evprop::math::{Lines, Simd};
 use evprop::network::Params;
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
@@ -8,11 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
-use crate::cuda::{Kept, SizesGiven, sizes};
+use crate::cuda::{SizesGiven, sizes};
 use crate::enter::enter;
 use crate::errors::{named, raise};
 use crate::network::CoreNetwork;
-use crate::simulate::{CoreRecord, either};
+use crate::record::{CoreRecord, Kept, either};
 
 type Outcome<'py> = (Vec<Option<Bound<'py, PyAny>>>, Option<Vec<Bound<'py, PyArray1<f64>>>>, Bound<'py, PyDict>);
 
@@ -46,13 +46,9 @@ pub fn backward<'py>(
     min_vdot: Option<f64>,
     given: SizesGiven,
 ) -> PyResult<Outcome<'py>> {
-    let list = |given: &[Option<Bound<'py, PyAny>>]| {
-        let one = |o: &Option<Bound<'py, PyAny>>| o.as_ref().map(|a| Array::new(a, "cotangent", "float64")).transpose();
-        given.iter().map(one).collect::<PyResult<Vec<_>>>()
-    };
     let asked = Asked {
-        spike_times: list(&spike_cotangents)?,
-        readouts: list(&readout_cotangents)?,
+        spike_times: cotangents(&spike_cotangents)?,
+        readouts: cotangents(&readout_cotangents)?,
         wrt,
         input_times,
         scale,
@@ -103,10 +99,8 @@ fn run<'py, T: Scalar>(
         Kept::Host(record) => core_backward(cancel, simd, network, &params, &inputs, record, &request),
         Kept::Device(record) => cuda::backward(cancel, network, record, &request, &sizes),
     })?;
-    let health = PyDict::new(py);
-    health.set_item("min_vdot", gradients.min_vdot)?;
-    health.set_item("dropped", gradients.dropped)?;
-    health.set_item("floored", gradients.floored)?;
+    let Gradients { min_vdot, dropped, floored, .. } = gradients;
+    let health = told(py, Health { min_vdot, dropped, floored })?;
     let array = |(k, slot): (usize, Lines<T>)| {
         if !asked.wrt[k] {
             return Ok(None);
@@ -117,4 +111,19 @@ fn run<'py, T: Scalar>(
     let slots = gradients.slots.into_iter().enumerate().map(array).collect::<PyResult<Vec<_>>>()?;
     let times = asked.input_times.then(|| times.into_iter().map(|t| t.into_pyarray(py)).collect());
     Ok((slots, times, health))
+}
+
+/// Cotangents as they are given: by population or by readout.
+pub fn cotangents<'py>(given: &[Option<Bound<'py, PyAny>>]) -> PyResult<Vec<Option<Array<'py, f64>>>> {
+    let one = |o: &Option<Bound<'py, PyAny>>| o.as_ref().map(|a| Array::new(a, "cotangent", "float64")).transpose();
+    given.iter().map(one).collect()
+}
+
+/// How sound gradients are, as a dict.
+pub fn told(py: Python<'_>, health: Health) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("min_vdot", health.min_vdot)?;
+    dict.set_item("dropped", health.dropped)?;
+    dict.set_item("floored", health.floored)?;
+    Ok(dict)
 }

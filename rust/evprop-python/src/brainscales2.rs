@@ -10,7 +10,8 @@ use crate::arrays::{Array, parameters, spike_list};
 use crate::enter::enter;
 use crate::errors::{named, raise};
 use crate::network::CoreNetwork;
-use crate::simulate::{CoreRecord, Either, request};
+use crate::record::{CoreRecord, Either};
+use crate::simulate::request;
 
 type LinkGiven = (f64, Option<u32>);
 

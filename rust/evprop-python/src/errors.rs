@@ -12,6 +12,11 @@ pub fn named(py: Python<'_>, name: &str, message: &str) -> PyErr {
     }
 }
 
+/// The exception for a number type that records do not have.
+pub fn bad_dtype(py: Python<'_>, dtype: &str) -> PyErr {
+    named(py, "DtypeError", &format!("dtype is '{dtype}'; known are float64 and float32"))
+}
+
 /// The exception for a core error.
 pub fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let name = match error {

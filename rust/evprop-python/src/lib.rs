@@ -9,6 +9,7 @@ mod loihi2;
 mod losses;
 mod network;
 mod observed;
+mod record;
 mod simulate;
 mod sparse;
 mod spikes;
@@ -20,7 +21,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<network::CoreNetwork>()?;
-    m.add_class::<simulate::CoreRecord>()?;
+    m.add_class::<record::CoreRecord>()?;
     m.add_class::<loihi2::CoreLoihi2>()?;
     m.add_class::<sparse::CorePursuit>()?;
     m.add_class::<training::CoreTraining>()?;

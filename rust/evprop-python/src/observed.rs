@@ -3,9 +3,10 @@ use evprop::record::{Peak, PopulationRecord, ReadoutRequest, ReadoutValues, Reco
 use pyo3::prelude::*;
 
 use crate::arrays::{Array, Scalar, Spikes};
-use crate::errors::{named, raise};
+use crate::errors::{bad_dtype, named, raise};
 use crate::network::CoreNetwork;
-use crate::simulate::{CoreRecord, Either, request};
+use crate::record::{CoreRecord, Either};
+use crate::simulate::request;
 
 /// (times, units, offsets), the synaptic current just before each spike.
 type Seen<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
@@ -26,7 +27,7 @@ pub fn observed_record(
     let record = match dtype {
         "float64" => Either::Double(observed(py, core, (batch, duration), &seen, &readouts)?.into()),
         "float32" => Either::Single(observed(py, core, (batch, duration), &seen, &readouts)?.into()),
-        other => return Err(named(py, "DtypeError", &format!("dtype is '{other}'; known are float64 and float32"))),
+        other => return Err(bad_dtype(py, other)),
     };
     Ok(CoreRecord { record })
 }

@@ -1,145 +1,18 @@
-//! `simulate`, `replay`, `trace` and the record they share.
-use std::borrow::Cow;
-
+//! `simulate`, `replay` and `trace`.
 use evprop::cuda::{self, Device, Sizes};
 use evprop::math::Simd;
 use evprop::network::Params;
-use evprop::record::{PopulationRecord, Readout, ReadoutRequest, ReadoutValues, Record};
+use evprop::record::{Readout, ReadoutRequest, Record};
 use evprop::simulate::{Settings, replay as core_replay, simulate as core_simulate};
-use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
+use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::prelude::*;
 
 use crate::arrays::{Array, Scalar, Spikes, parameters, spike_list};
-use crate::cuda::{Kept, SizesGiven, sizes};
+use crate::cuda::{SizesGiven, sizes};
 use crate::enter::enter;
-use crate::errors::{named, raise};
+use crate::errors::{bad_dtype, named, raise};
 use crate::network::CoreNetwork;
-
-/// A record in either precision.
-pub enum Either {
-    /// float64.
-    Double(Kept<f64>),
-    /// float32.
-    Single(Kept<f32>),
-}
-
-/// Spikes, currents and readouts of a batch.
-#[pyclass(frozen, module = "evprop._core")]
-pub struct CoreRecord {
-    pub(crate) record: Either,
-}
-
-/// Runs the same expression on either record.
-macro_rules! either {
-    ($self:expr, $record:ident => $body:expr) => {
-        match &$self.record {
-            $crate::simulate::Either::Double($record) => $body,
-            $crate::simulate::Either::Single($record) => $body,
-        }
-    };
-}
-pub(crate) use either;
-
-type SpikeArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
-
-#[pymethods]
-impl CoreRecord {
-    #[getter]
-    fn batch(&self) -> usize {
-        either!(self, r => r.batch())
-    }
-
-    #[getter]
-    fn duration(&self) -> f64 {
-        either!(self, r => r.duration())
-    }
-
-    #[getter]
-    fn dtype(&self) -> &'static str {
-        match &self.record {
-            Either::Double(_) => "float64",
-            Either::Single(_) => "float32",
-        }
-    }
-
-    /// Times, units and offsets of a population.
-    fn spikes<'py>(&self, py: Python<'py>, pop: usize) -> PyResult<SpikeArrays<'py>> {
-        either!(self, r => {
-            let p = population(py, r, pop)?;
-            Ok((p.times.to_pyarray(py), p.units.to_pyarray(py), p.offsets.to_pyarray(py)))
-        })
-    }
-
-    /// Synaptic current at each spike of a population.
-    fn currents<'py>(&self, py: Python<'py>, pop: usize) -> PyResult<Bound<'py, PyAny>> {
-        either!(self, r => Ok(population(py, r, pop)?.current.to_pyarray(py).into_any()))
-    }
-
-    /// Values of readout `k`: `(batch, n)`, or `(batch, times, n)` if sampled.
-    fn readout<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Bound<'py, PyAny>> {
-        either!(self, r => {
-            let (asked, found) = readout_at(py, r, k)?;
-            let (batch, width) = (r.batch(), asked.readout.width());
-            let n = found.values.len().checked_div(batch * width).unwrap_or(0);
-            let flat = found.values.to_pyarray(py);
-            match asked.readout {
-                Readout::Sampled(_) => Ok(flat.reshape([batch, width, n])?.into_any()),
-                _ => Ok(flat.reshape([batch, n])?.into_any()),
-            }
-        })
-    }
-
-    /// When the maximum of readout `k` was reached, ms; NaN where the neuron spiked.
-    fn max_times<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
-        either!(self, r => {
-            let (_, found) = readout_at(py, r, k)?;
-            if found.peaks.is_empty() {
-                return Err(named(py, "RecordError", &format!("readout {k} is no maximum")));
-            }
-            let times: Vec<f64> = found.peaks.iter().map(|peak| peak.time).collect();
-            let shape = vec![r.batch(), times.len() / r.batch()];
-            times.into_pyarray(py).reshape(shape)
-        })
-    }
-}
-
-fn out_of_range(py: Python<'_>, what: &str, k: usize) -> PyErr {
-    named(py, "RecordError", &format!("the record has no {what} {k}"))
-}
-
-/// Asks a record, without the GIL where it lies on a GPU. (What is at hand is not worth a change of threads.)
-fn ask<'r, T: Scalar, R: Send>(
-    py: Python<'_>,
-    record: &'r Kept<T>,
-    question: impl FnOnce(&'r Kept<T>) -> evprop::Result<R> + Send,
-) -> PyResult<R> {
-    match record {
-        Kept::Host(_) => question(record).map_err(|e| raise(py, &e)),
-        Kept::Device(_) => enter(py, |_| question(record)),
-    }
-}
-
-fn population<'r, T: Scalar>(
-    py: Python<'_>,
-    record: &'r Kept<T>,
-    pop: usize,
-) -> PyResult<Cow<'r, PopulationRecord<T>>> {
-    if pop >= record.n_populations() {
-        return Err(out_of_range(py, "population", pop));
-    }
-    ask(py, record, |record| record.population(pop))
-}
-
-fn readout_at<'r, T: Scalar>(
-    py: Python<'_>,
-    record: &'r Kept<T>,
-    k: usize,
-) -> PyResult<(&'r ReadoutRequest, Cow<'r, ReadoutValues<T>>)> {
-    match record.requests().get(k) {
-        Some(asked) => Ok((asked, ask(py, record, |record| record.readout(k))?)),
-        None => Err(out_of_range(py, "readout", k)),
-    }
-}
+use crate::record::{CoreRecord, Either, Kept, ask, either, out_of_range};
 
 pub(crate) fn request(
     network: &evprop::network::Network,
@@ -173,6 +46,14 @@ pub(crate) fn request(
     Ok(ReadoutRequest { population: pop, readout })
 }
 
+/// All of them.
+pub(crate) fn requests(
+    network: &evprop::network::Network,
+    given: &[(usize, Bound<'_, PyAny>)],
+) -> PyResult<Vec<ReadoutRequest>> {
+    given.iter().map(|(pop, spec)| request(network, *pop, spec)).collect()
+}
+
 /// Spikes and readouts of a batch; by CUDA device `ordinal`, if it is given.
 #[pyfunction]
 #[pyo3(signature = (core, params, inputs, duration, readouts, dtype, max_spikes, stop_when_fired=None, ordinal=None, given=(None, None, None, None, None, None)))]
@@ -193,7 +74,7 @@ pub fn simulate(
     let inputs = spike_list(&inputs)?;
     let network = &core.network;
     let gpu = ordinal.map(|ordinal| (ordinal, sizes(given)));
-    let requests = readouts.iter().map(|(pop, spec)| request(network, *pop, spec)).collect::<PyResult<Vec<_>>>()?;
+    let requests = requests(network, &readouts)?;
     let settings = Settings { duration, max_spikes, eventwise_only: false, stop_when_fired, simd: Simd::detect() };
     let record = match dtype {
         "float64" => Either::Double(run(py, core, &params, &inputs, &requests, &settings, gpu)?),
@@ -201,10 +82,6 @@ pub fn simulate(
         other => return Err(bad_dtype(py, other)),
     };
     Ok(CoreRecord { record })
-}
-
-fn bad_dtype(py: Python<'_>, dtype: &str) -> PyErr {
-    named(py, "DtypeError", &format!("dtype is '{dtype}'; known are float64 and float32"))
 }
 
 fn run<T: Scalar>(

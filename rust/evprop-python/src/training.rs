@@ -10,12 +10,13 @@ use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::adjoint::{cotangents, told};
 use crate::arrays::{Array, Scalar, parameters, spike_list};
-use crate::cuda::Kept;
 use crate::enter::enter;
-use crate::errors::{named, raise};
+use crate::errors::{bad_dtype, named, raise};
 use crate::network::CoreNetwork;
-use crate::simulate::{CoreRecord, Either, request};
+use crate::record::{CoreRecord, Either, Kept};
+use crate::simulate::requests;
 
 enum Held {
     Double(Mutex<Training<f64>>),
@@ -77,9 +78,7 @@ impl CoreTraining {
         let held = match dtype {
             "float64" => Held::Double(make(py, core, &params, &wrt, &moments, ordinal)?),
             "float32" => Held::Single(make(py, core, &params, &wrt, &moments, ordinal)?),
-            other => {
-                return Err(named(py, "DtypeError", &format!("dtype is '{other}'; known are float64 and float32")));
-            }
+            other => return Err(bad_dtype(py, other)),
         };
         Ok(Self { held })
     }
@@ -98,10 +97,9 @@ impl CoreTraining {
     ) -> PyResult<CoreRecord> {
         let inputs = spike_list(&inputs)?;
         let inputs = inputs.iter().map(|s| s.batch(py)).collect::<PyResult<Vec<_>>>()?;
-        let requests =
-            readouts.iter().map(|(pop, spec)| request(&core.network, *pop, spec)).collect::<PyResult<Vec<_>>>()?;
         let settings = Settings { duration, max_spikes, eventwise_only: false, stop_when_fired, simd: Simd::detect() };
         let network = &core.network;
+        let requests = requests(network, &readouts)?;
         let record = match &self.held {
             Held::Double(t) => {
                 let play = |c: &_| locked(t).simulate(c, network, &inputs, &requests, &settings);
@@ -127,12 +125,7 @@ impl CoreTraining {
         scale: f64,
         max_dw_norm: Option<f64>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let list = |given: &[Option<Bound<'py, PyAny>>]| {
-            let one =
-                |o: &Option<Bound<'py, PyAny>>| o.as_ref().map(|a| Array::new(a, "cotangent", "float64")).transpose();
-            given.iter().map(one).collect::<PyResult<Vec<_>>>()
-        };
-        let (times, values) = (list(&spike_cotangents)?, list(&readout_cotangents)?);
+        let (times, values) = (cotangents(&spike_cotangents)?, cotangents(&readout_cotangents)?);
         let times: Vec<_> = times.iter().map(|a| a.as_ref().map(Array::slice)).collect();
         let values: Vec<_> = values.iter().map(|a| a.as_ref().map(Array::slice)).collect();
         let request = Request {
@@ -154,19 +147,12 @@ impl CoreTraining {
             }
             _ => return Err(named(py, "RecordError", "the record was not made with these parameters")),
         };
-        let health = PyDict::new(py);
-        health.set_item("min_vdot", found.min_vdot)?;
-        health.set_item("dropped", found.dropped)?;
-        health.set_item("floored", found.floored)?;
-        Ok(health)
+        told(py, found)
     }
 
     /// Adds to the gradient of a parameter.
     fn add_gradient(&self, py: Python<'_>, slot: usize, more: &Bound<'_, PyAny>) -> PyResult<()> {
-        match &self.held {
-            Held::Double(held) => add(py, held, slot, more),
-            Held::Single(held) => add(py, held, slot, more),
-        }
+        held!(self, t => add(py, t, slot, more))
     }
 
     /// The gradient, parameter after parameter.
@@ -191,9 +177,7 @@ impl CoreTraining {
         rates: Vec<(f64, f64)>,
         bounds: Vec<BoundGiven>,
     ) -> PyResult<()> {
-        let bounds = bounds_of(bounds);
-        let rule = Rule::Sgd { momentum, nesterov };
-        held!(self, t => enter(py, |_| locked(t).step(&core.network, rule, scale, &rates, &bounds)))
+        self.step(py, core, Rule::Sgd { momentum, nesterov }, scale, &rates, bounds)
     }
 
     /// A step of Adam.
@@ -209,9 +193,7 @@ impl CoreTraining {
         rates: Vec<(f64, f64)>,
         bounds: Vec<BoundGiven>,
     ) -> PyResult<()> {
-        let bounds = bounds_of(bounds);
-        let rule = Rule::Adam { betas, unbias, eps };
-        held!(self, t => enter(py, |_| locked(t).step(&core.network, rule, scale, &rates, &bounds)))
+        self.step(py, core, Rule::Adam { betas, unbias, eps }, scale, &rates, bounds)
     }
 
     /// The values of a parameter, flat.
@@ -225,8 +207,20 @@ impl CoreTraining {
     }
 }
 
-fn bounds_of(given: Vec<BoundGiven>) -> Vec<cuda::Bound> {
-    given.into_iter().map(|(slot, other, from_above, limit)| cuda::Bound { slot, other, from_above, limit }).collect()
+impl CoreTraining {
+    fn step(
+        &self,
+        py: Python<'_>,
+        core: &CoreNetwork,
+        rule: Rule,
+        scale: f64,
+        rates: &[(f64, f64)],
+        bounds: Vec<BoundGiven>,
+    ) -> PyResult<()> {
+        let bound = |(slot, other, from_above, limit)| cuda::Bound { slot, other, from_above, limit };
+        let bounds: Vec<_> = bounds.into_iter().map(bound).collect();
+        held!(self, t => enter(py, |_| locked(t).step(&core.network, rule, scale, rates, &bounds)))
+    }
 }
 
 fn add<T: Scalar>(py: Python<'_>, held: &Mutex<Training<T>>, slot: usize, more: &Bound<'_, PyAny>) -> PyResult<()> {
