@@ -49,7 +49,8 @@ class OnDevice:
         *,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(simulator, Exact) or device_ordinal(simulator.device) is None:
+        ordinal = device_ordinal(simulator.device) if isinstance(simulator, Exact) else None
+        if ordinal is None:
             raise ConfigError(f'OnDevice: simulator is {simulator!r}; give an Exact with device="cuda".')
         if not isinstance(optimiser, SGD | Adam):
             raise ConfigError(f"OnDevice: optimiser is {optimiser!r}; known on a device are SGD, Adam and AdamW.")
@@ -67,8 +68,6 @@ class OnDevice:
         self._state = fresh
         self._moments = [name for name in ("momentum", "m", "v") if name in fresh]
         self._wrt = net.layout.select(None)
-        ordinal = device_ordinal(simulator.device)
-        assert ordinal is not None
         moments = [fresh[name] for name in self._moments]
         self._core = CoreTraining(net.core, arrays, simulator.dtype, self._wrt, moments, ordinal)
 

@@ -97,6 +97,7 @@ class Optimiser(ABC):
             self._settings.append(merged)
         self._flat: Flat | None = None
         self._rates: tuple[tuple[float, ...], float | Array] | None = None
+        self._decays: list[float] = []
         self._decay: float | Array = 0.0
 
     def init(self, net: Any, params: Params) -> State:
@@ -119,12 +120,11 @@ class Optimiser(ABC):
         self._flat = flat
         self._rates = None
         settings = [self._settings[slot.group] for slot in flat.slots]
-        self._decay = flat.spread(
-            [
-                s.get("weight_decay", self._default_decay(slot.name))
-                for s, slot in zip(settings, flat.slots, strict=True)
-            ]
-        )
+        self._decays = [
+            s.get("weight_decay", self._default_decay(slot.name))
+            for s, slot in zip(settings, flat.slots, strict=True)
+        ]
+        self._decay = flat.spread(self._decays)
         state: State = {
             "step": 0,
             "epoch": 0,
@@ -180,9 +180,7 @@ class Optimiser(ABC):
     def rates(self, state: State) -> list[tuple[float, float]]:
         """Learning rate and weight decay as they stand, for each slot of the flat vector."""
         factors = self._factors(state)
-        settings = [(factors[slot.group], slot) for slot in self.flat.slots]
-        decay = [self._settings[slot.group].get("weight_decay", self._default_decay(slot.name)) for _, slot in settings]
-        return [(rate, own) for (rate, _), own in zip(settings, decay, strict=True)]
+        return list(zip((factors[slot.group] for slot in self.flat.slots), self._decays, strict=True))
 
     def learning_rates(self, state: State) -> dict[str, float]:
         """The learning rate of each group as it stands (pattern -> rate), for logs."""
