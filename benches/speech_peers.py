@@ -30,6 +30,7 @@ from evprop.datasets import Dataset
 from evprop.experiment import Experiment, build_experiment
 from evprop.loader import Loader
 from evprop.spikes import Spikes
+from workload_s.arctangent import Spike
 
 HIDDEN, TAU_MEM, TAU_SYN, V_TH, WINDOW, BATCH = 256, 20.0, 5.0, 1.0, 5, 32
 
@@ -59,20 +60,6 @@ class SnnTorch(torch.nn.Module):
             _, syn_o, mem_o = self.output(self.w_output(spk), syn_o, mem_o)
             seen.append(mem_o)
         return torch.stack(seen).amax(0)
-
-
-class Spike(torch.autograd.Function):
-    """Step function with the arctangent surrogate."""
-
-    @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x)
-        return (x > 0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        (x,) = ctx.saved_tensors
-        return grad / (1.0 + (math.pi * x).square())
 
 
 class Dcls(torch.nn.Module):

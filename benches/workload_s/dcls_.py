@@ -22,21 +22,8 @@ from importlib.metadata import version  # noqa: E402
 from itertools import pairwise  # noqa: E402
 
 import torch  # noqa: E402
+from arctangent import Spike  # noqa: E402
 from DCLS.construct.modules import Dcls1d  # noqa: E402
-
-
-class Spike(torch.autograd.Function):
-    """Step function with the arctangent surrogate."""
-
-    @staticmethod
-    def forward(ctx, x: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x)
-        return (x > 0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        (x,) = ctx.saved_tensors
-        return grad / (1.0 + (math.pi * x).square())
 
 
 def delayed(n_in: int, n_out: int, taps: int) -> Dcls1d:
