@@ -1,9 +1,11 @@
 """How far an adversary gets with input spikes: accuracy of trained runs against the budget, on several simulators.
 
-    evprop train yin-yang-chip --out runs/chip-delays
-    python benches/robustness.py times runs/chip-delays --on own exact loihi2 --budgets 0 0.1 0.2 0.5 1 2 5
-    python benches/robustness.py counts runs/chip-delays --most 2
-    python benches/robustness.py harden runs/chip-delays --budget 0.5
+    for s in 0 1 2; do evprop train yin-yang-chip --seed $s --out runs/chip-delays-$s; done
+    python benches/robustness.py times runs/chip-delays-? --on own exact loihi2 --budgets 0 0.1 0.2 0.5 1 2 5
+    python benches/robustness.py counts runs/chip-delays-? --most 2
+    python benches/robustness.py harden runs/chip-delays-? --budget 0.5
+
+Runs whose names differ only in the number at their end are one row: the mean and the standard deviation over them.
 
 times: each spike moves by at most the budget (ms), `steps` steps along the gradient of the loss; beside it the same
 budget spent by chance (the mean over three draws of + or - the budget). On a chip's model the gradient is the model's
@@ -18,7 +20,8 @@ Simulators: own is that of the run, exact the exact engine, loihi2 and brainscal
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,9 +93,7 @@ def right(target: Victim, spikes: evprop.Spikes, labels: Any) -> float:
 
 def times(given: argparse.Namespace) -> None:
     """Accuracy against the budget of spike times."""
-    head = [f"{budget:g}" for budget in given.budgets]
-    print(f"| run | simulator | attack | {' | '.join(head)} |\n|---|---|---|{'---:|' * len(head)}")
-    curves = []
+    rows: Rows = {}
     for run in given.runs:
         experiment, params = open_run(run)
         spikes, labels = first_of_test(experiment, given.samples)
@@ -110,10 +111,10 @@ def times(given: argparse.Namespace) -> None:
                     how: Any = {"steps": given.steps, "norm": given.norm, "surrogate": surrogate}
                     made = shift_times(target, spikes, labels, budget=budget, **how)
                     row.append(right(again(target), made.spikes, labels))
-                print_row([run.name, type(target.simulator).__name__, way], row)
-                curves.append((f"{run.name}, {type(target.simulator).__name__}, {way}", row))
+                add(rows, [group(run), type(target.simulator).__name__, way], row)
+    print_rows(["run", "simulator", "attack"], given.budgets, rows)
     if given.picture:
-        draw(curves, given.budgets, given.picture)
+        draw(rows, given.budgets, given.picture)
 
 
 def chance(target: Victim, spikes: evprop.Spikes, labels: Any, budget: float) -> float:
@@ -130,8 +131,7 @@ def chance(target: Victim, spikes: evprop.Spikes, labels: Any, budget: float) ->
 
 def counts(given: argparse.Namespace) -> None:
     """Accuracy against the number of spikes left out or added."""
-    head = [str(k) for k in range(given.most + 1)]
-    print(f"| run | simulator | attack | {' | '.join(head)} |\n|---|---|---|{'---:|' * len(head)}")
+    rows: Rows = {}
     for run in given.runs:
         experiment, params = open_run(run)
         spikes, labels = first_of_test(experiment, given.samples)
@@ -140,19 +140,19 @@ def counts(given: argparse.Namespace) -> None:
         for on in given.on:
             target = victim(experiment, params, on, given.dt)
             for way in ("left out", "added"):
-                row = []
-                for most in range(given.most + 1):
-                    more: Any = {"most": most, "candidates": given.candidates}
+                made, row = spikes, [right(again(target), spikes, labels)]
+                for _ in range(given.most):
+                    more: Any = {"most": 1, "candidates": given.candidates}
                     attack, grid = (delete_spikes, {}) if way == "left out" else (insert_spikes, {"times": places})
-                    made = attack(target, spikes, labels, **more, **grid)
-                    row.append(right(again(target), made.spikes, labels))
-                print_row([run.name, type(target.simulator).__name__, way], row)
+                    made = attack(target, made, labels, **more, **grid).spikes
+                    row.append(right(again(target), made, labels))
+                add(rows, [group(run), type(target.simulator).__name__, way], row)
+    print_rows(["run", "simulator", "attack"], range(given.most + 1), rows)
 
 
 def harden(given: argparse.Namespace) -> None:
     """The same experiment trained with and without an adversary, under attack."""
-    head = [f"{budget:g}" for budget in given.budgets]
-    print(f"| run | trained | {' | '.join(head)} |\n|---|---|{'---:|' * len(head)}")
+    rows: Rows = {}
     for run in given.runs:
         experiment, params = open_run(run)
         spikes, labels = first_of_test(experiment, given.samples)
@@ -172,20 +172,46 @@ def harden(given: argparse.Namespace) -> None:
         for name, trained in (("as it is", params), (f"against {given.budget:g} ms", hard)):
             target = victim(experiment, trained, "own", given.dt)
             made = [shift_times(target, spikes, labels, budget=b, steps=given.steps) for b in given.budgets]
-            print_row([run.name, name], [right(again(target), one.spikes, labels) for one in made])
+            add(rows, [group(run), name], [right(again(target), one.spikes, labels) for one in made])
+    print_rows(["run", "trained"], given.budgets, rows)
 
 
-def print_row(names: Sequence[str], row: Sequence[float]) -> None:
-    print(f"| {' | '.join(names)} | {' | '.join(f'{value:.1f}' for value in row)} |", flush=True)
+Rows = dict[tuple[str, ...], list[Sequence[float]]]
+"""What stands at the left of a row -> its figures, run by run."""
 
 
-def draw(curves: Sequence[tuple[str, Sequence[float]]], budgets: Sequence[float], path: Path) -> None:
-    """Accuracy against the budget; what chance does is dotted."""
+def group(run: Path) -> str:
+    """The name without the number at its end."""
+    return re.sub(r"-\d+$", "", run.name)
+
+
+def add(rows: Rows, names: Sequence[str], figures: Sequence[float]) -> None:
+    rows.setdefault(tuple(names), []).append(figures)
+
+
+def print_rows(left: Sequence[str], head: Sequence[float], rows: Mapping[tuple[str, ...], Any]) -> None:
+    """Means, and standard deviations where there are several runs."""
+    print(f"| {' | '.join(left)} | {' | '.join(f'{h:g}' for h in head)} |")
+    print("|---" * len(left) + "|" + "---:|" * len(head))
+    for names, runs in rows.items():
+        mean, spread = np.mean(runs, axis=0), np.std(runs, axis=0, ddof=1) if len(runs) > 1 else None
+        cells = [f"{m:.1f}" + ("" if spread is None else f" ± {spread[k]:.1f}") for k, m in enumerate(mean)]
+        print(f"| {' | '.join([*names, *cells])} |", flush=True)
+
+
+def draw(rows: Mapping[tuple[str, ...], Any], budgets: Sequence[float], path: Path) -> None:
+    """Accuracy against the budget, with standard deviations; what chance does is dotted."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8.0, 5.0), layout="constrained")
-    for name, row in curves:
-        axes.plot(range(len(budgets)), row, ":" if "chance" in name else "-", marker="o", markersize=3, label=name)
+    colours: dict[tuple[str, ...], str] = {}
+    for (run, on, way), runs in rows.items():
+        if way == "gradient of exact":
+            continue
+        colour = colours.setdefault((run, on), f"C{len(colours)}")
+        spread = np.std(runs, axis=0, ddof=1) if len(runs) > 1 else None
+        look: Any = {"linestyle": ":" if way == "by chance" else "-", "color": colour, "capsize": 3}
+        axes.errorbar(range(len(budgets)), np.mean(runs, axis=0), spread, label=f"{run}, {on}, {way}", **look)
     axes.set_xticks(range(len(budgets)), [f"{budget:g}" for budget in budgets])
     axes.set_xlabel("each spike moves by at most (ms)")
     axes.set_ylabel("accuracy (%)")

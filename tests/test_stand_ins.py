@@ -61,6 +61,19 @@ def test_the_seed_decides_the_order() -> None:
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.parametrize("name", models())
+def test_the_unit_of_signals_and_codes_does_not_matter(name: str) -> None:
+    (x, pooled), found = signals(200, 1), []
+    how = {"epochs": 3, "batch_size": 50, "lr": 1e-2, "seed": 0}
+    for small, few in ((1.0, 1.0), (2.0**-10, 2.0**-6)):
+        model = models()[name]
+        losses = train_stand_in(model, small * x, few * pooled, **how)
+        with torch.no_grad():
+            found.append((losses, model(torch.as_tensor(small * x, dtype=torch.float32)).numpy() / few))
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
 def test_attention_is_linear_attention() -> None:
     """One block written out token by token with numpy."""
     model = models()["transformer"].double().eval()
@@ -109,5 +122,7 @@ def test_bad_arguments() -> None:
     x, pooled = signals(10, 0)
     with pytest.raises(ShapeError, match="10 samples and pooled 9"):
         train_stand_in(models()["dense"], x, pooled[:9], epochs=1, batch_size=5, lr=1e-2, seed=0)
+    with pytest.raises(ParameterError, match="and 0; both must be above 0"):
+        train_stand_in(models()["dense"], x + 1.0, 0.0 * pooled, epochs=1, batch_size=5, lr=1e-2, seed=0)
     with pytest.raises(ParameterError, match="batch_size 1"):
         train_stand_in(models()["dense"], x, pooled, epochs=1, batch_size=1, lr=1e-2, seed=0)

@@ -4,7 +4,7 @@
     Layer           an nn.Module around any `Network`; its parameters carry evprop's own names
     Output          what it returns: spikes, readouts, the record
     SpikeDataset    a map-style data set for torch's DataLoader, and `collate` for its batches
-    DenseStandIn, LinearTransformerStandIn, train_stand_in, StandInClassifier
+    StandIn, DenseStandIn, LinearTransformerStandIn, train_stand_in, StandInClassifier
                     feed-forward networks that learn the pooled codes of an `evprop.sparse.Pursuit`
 
 Times in ms (float64), voltages in the unit of the threshold, everything on the CPU.
@@ -22,7 +22,7 @@ except ImportError as error:
 from .data import SpikeDataset, collate
 from .layer import Layer, Output
 from .spikes import SpikeTensor
-from .stand_ins import DenseStandIn, LinearTransformerStandIn, StandInClassifier, train_stand_in
+from .stand_ins import DenseStandIn, LinearTransformerStandIn, StandIn, StandInClassifier, train_stand_in
 
 __all__ = [
     "DenseStandIn",
@@ -31,6 +31,7 @@ __all__ = [
     "Output",
     "SpikeDataset",
     "SpikeTensor",
+    "StandIn",
     "StandInClassifier",
     "collate",
     "train_stand_in",

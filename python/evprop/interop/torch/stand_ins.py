@@ -3,6 +3,7 @@
 A network learns to give the group norms ||a_G|| of a pursuit's codes straight from the signal, in one pass and without
 a solver: mean squared error to the pooled codes, and at its top a batch norm and a ReLU, for norms are at least 0.
 
+    StandIn                   what they share: signals and codes of unit size inside
     DenseStandIn              linear layers with batch norm and ReLU; none hidden: the paper's dense, six: dense-deep
     LinearTransformerStandIn  attention that costs as much as there are tokens (Katharopoulos et al. 2020)
 
@@ -24,7 +25,31 @@ from ...errors import ParameterError, ShapeError
 Floats = NDArray[np.float64]
 
 
-class DenseStandIn(nn.Module):
+class StandIn(nn.Module):
+    """A network `norms` between numbers of unit size: s norms(x / r).
+
+    r and s, the buffers ``signal_scale`` and ``code_scale``, are 1 until `train_stand_in` measures them. Without them
+    small signals drown in the first biases, and most of the training goes into the size of what comes out.
+    """
+
+    signal_scale: Tensor
+    code_scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("signal_scale", torch.ones(()))
+        self.register_buffer("code_scale", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, n_features) to (batch, n_groups)."""
+        return self.code_scale * self.norms(x / self.signal_scale)
+
+    def norms(self, x: Tensor) -> Tensor:
+        """The network itself."""
+        raise NotImplementedError
+
+
+class DenseStandIn(StandIn):
     """Linear layers of the widths ``hidden`` between n_features and n_groups numbers."""
 
     def __init__(self, n_features: int, n_groups: int, hidden: Sequence[int] = ()) -> None:
@@ -35,12 +60,11 @@ class DenseStandIn(nn.Module):
             parts += [nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.ReLU()]
         self.layers = nn.Sequential(*parts)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, n_features) to (batch, n_groups)."""
+    def norms(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
-class LinearTransformerStandIn(nn.Module):
+class LinearTransformerStandIn(StandIn):
     """A transformer with linear attention over pieces of the signal.
 
     tokens  pieces of equal length that a signal is cut into; must divide n_features
@@ -62,8 +86,7 @@ class LinearTransformerStandIn(nn.Module):
         self.blocks = nn.ModuleList([_Block(width, heads) for _ in range(depth)])
         self.top = nn.Sequential(nn.Linear(tokens * width, n_groups), nn.BatchNorm1d(n_groups), nn.ReLU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, n_features) to (batch, n_groups)."""
+    def norms(self, x: Tensor) -> Tensor:
         h = self.embed(x.reshape(len(x), self.tokens, -1)) + self.place
         for block in self.blocks:
             h = block(h)
@@ -92,10 +115,14 @@ class _Block(nn.Module):
 
 
 def train_stand_in(
-    model: nn.Module, x: Floats, pooled: Floats, *, epochs: int, batch_size: int, lr: float, seed: int
+    model: StandIn, x: Floats, pooled: Floats, *, epochs: int, batch_size: int, lr: float, seed: int
 ) -> list[float]:
-    """Fit a stand-in to pooled codes (batch, n_groups) of signals (batch, n_features) with Adam; returns the mean loss
-    of each epoch. The order of the samples comes from ``seed``. Leaves the model in evaluation mode."""
+    """Fit a stand-in to pooled codes (batch, n_groups) of signals (batch, n_features); returns the mean loss of each
+    epoch, the mean squared error over the mean square of the codes.
+
+    Scales of signals and codes are their root mean squares. Adam, its rate falling from ``lr`` to 0 along a cosine; the
+    order of the samples comes from ``seed``. Leaves the model in evaluation mode.
+    """
     if len(x) != len(pooled):
         raise ShapeError(f"x has {len(x)} samples and pooled {len(pooled)}; they must agree.")
     if epochs < 0 or batch_size < 2:
@@ -103,7 +130,15 @@ def train_stand_in(
             f"epochs is {epochs} and batch_size {batch_size}; at least 0 and 2 (batch norm) are needed."
         )
     signals, targets = (torch.as_tensor(a, dtype=torch.float32) for a in (x, pooled))
+    scales = [float(a.square().mean().sqrt()) for a in (signals, targets)]
+    if not min(scales) > 0.0:
+        raise ParameterError(
+            f"root mean squares of x and pooled are {scales[0]:g} and {scales[1]:g}; both must be above 0."
+        )
+    model.signal_scale.fill_(scales[0])
+    model.code_scale.fill_(scales[1])
     optimiser = torch.optim.Adam(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(epochs, 1))
     rng = np.random.default_rng(seed)
     losses = []
     model.train()
@@ -113,11 +148,12 @@ def train_stand_in(
         for chosen in order.split(batch_size):
             if len(chosen) < 2:  # batch norm needs two
                 continue
-            loss = nn.functional.mse_loss(model(signals[chosen]), targets[chosen])
+            loss = nn.functional.mse_loss(model(signals[chosen]), targets[chosen]) / scales[1] ** 2
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             total, seen = total + float(loss.detach()) * len(chosen), seen + len(chosen)
+        schedule.step()
         losses.append(total / seen)
     model.eval()
     return losses
@@ -136,6 +172,12 @@ class StandInClassifier:
 
     def _scores(self, x: Tensor) -> Tensor:
         return self.model(x) @ self.weight + self.bias
+
+    def features(self, x: Floats) -> Floats:
+        """(batch, n_groups): what the stand-in gives for signals (batch, n_features)."""
+        with torch.no_grad():
+            found: Floats = self.model(torch.as_tensor(x, dtype=torch.float32)).double().numpy()
+        return found
 
     def predict(self, x: Floats) -> NDArray[np.int64]:
         """(batch,): the class with the largest score, of signals (batch, n_features)."""
