@@ -102,6 +102,8 @@ def test_settings_of_delgrads_and_fast_and_deeps_nets() -> None:
     """The facts of their code, one by one; weights and rates in evprop's unit."""
     sizes = {"yin-yang-delgrad": 420, "yin-yang-delgrad-axonal": 244, "yin-yang-delgrad-dendritic": 243}
     sizes |= {"yin-yang-delgrad-weights": 210, "yin-yang-delgrad-weights-5": 35, "yin-yang-delgrad-5": 70}
+    sizes |= {"yin-yang-delgrad-axonal-5": 44, "yin-yang-delgrad-dendritic-5": 43, "yin-yang-delgrad-weights-10": 70}
+    sizes |= {"yin-yang-delgrad-axonal-10": 84, "yin-yang-delgrad-dendritic-10": 83, "yin-yang-delgrad-10": 140}
     rates = {"yin-yang-delgrad": (0.02, 0.003), "yin-yang-delgrad-5": (0.03, 0.01)}
     for task, parameters in sizes.items():
         e = build_experiment(load_config(task))
