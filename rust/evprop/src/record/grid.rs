@@ -47,13 +47,17 @@ impl Grid {
         Self { step, per_ms: (1u64 << T::Ticks::FRACTION) as f64 / step }
     }
 
-    /// Whether what arrives through synapses of such weights, with delays of up to `reach` ms, can be summed up in modes:
-    /// whether sums stay numbers.
+    /// Whether what arrives through synapses of such weights, with delays of up to `reach` ms, can be summed up in modes.
     pub fn carries<T: Real>(self, pace: Pace, weights: &[T], reach: f64) -> bool {
+        let range = 2.0 * reach + BACK * self.step;
+        reach <= REACH_IN_MODES * self.step && Self::in_range(pace, weights, range)
+    }
+
+    /// Whether sums in modes stay numbers where the last arrival comes `range` ms after the instant that they refer to.
+    pub fn in_range<T: Real>(pace: Pace, weights: &[T], range: f64) -> bool {
         let largest = weights.iter().fold(T::ZERO, |most, w| most.larger(w.abs())).f64();
-        let [mem, syn] = pace.growth::<f64>(2.0 * reach + BACK * self.step);
-        let grown = largest * (1.0 + pace.gamma.abs()) * mem.max(syn);
-        reach <= REACH_IN_MODES * self.step && T::of(MANY * grown).is_finite()
+        let [mem, syn] = pace.growth::<f64>(range);
+        T::of(MANY * largest * (1.0 + pace.gamma.abs()) * mem.max(syn)).is_finite()
     }
 
     /// When window `k` begins, ms.

@@ -28,7 +28,17 @@ pub struct Inlets<'a, T: Real> {
     pub grid: Grid,
     /// The longest delay, ms, where it is shorter than the trial.
     pub longest: f64,
+    /// Windows of the ring in which arrivals are summed up.
+    pub windows: usize,
+    /// Turns of it for which modes refer to one instant.
+    pub turns: usize,
 }
+
+/// Windows for which the spikes from outside are taken in at a time.
+pub const SLAB: usize = 16;
+
+/// Turns of the ring for which modes refer to one instant, at most.
+const TURNS: usize = 8;
 
 /// One projection into the component.
 #[derive(Debug, Clone)]
@@ -43,8 +53,8 @@ pub struct Inlet<'a, T: Real> {
     pub longest: f64,
     /// The same in ticks.
     pub longest_ticks: T::Ticks,
-    /// Delays by target.
-    pub columns: Columns,
+    /// Delays by target, where rows are sparse.
+    pub columns: Option<Columns>,
     /// Its rows, as spikes are given to their targets.
     pub rows: InletRows<T>,
     grid: Grid,
@@ -91,6 +101,15 @@ impl<'a, T: Real> Inlets<'a, T> {
             Pace::of(&constants[p]).filter(|&pace| into.all(|synapses| grid.carries(pace, synapses.weight, reach)))
         };
         let paces: Vec<_> = component.populations.iter().map(pace).collect();
+        let windows = SLAB + 2 + (reach / grid.step) as usize;
+        let in_range = |&turns: &usize| {
+            let range = (turns + 1) as f64 * windows as f64 * grid.step;
+            component.populations.iter().zip(&paces).filter_map(|(&p, pace)| Some((p, (*pace)?))).all(|(p, pace)| {
+                let mut into = network.incoming(p).iter().map(|&q| params.synapses(network, q).weight);
+                into.all(|weight| Grid::in_range(pace, weight, range))
+            })
+        };
+        let turns = (2..=TURNS).rev().find(in_range).unwrap_or(1);
         let mut all = Vec::new();
         for (q, projection) in network.projections().iter().enumerate() {
             let Some(member) = component.populations.iter().position(|&p| p == projection.post) else { continue };
@@ -105,7 +124,7 @@ impl<'a, T: Real> Inlets<'a, T> {
             let rows = InletRows::new(simd, &synapses, n_pre, delay, paces[member], over);
             all.push(Inlet { pre, base, synapses, longest, longest_ticks, columns, rows, grid, over });
         }
-        Some(Self { base, lanes, all, paces, grid, longest: reach })
+        Some(Self { base, lanes, all, paces, grid, longest: reach, windows, turns })
     }
 
     /// The blocks of a member.
@@ -132,6 +151,11 @@ impl<T: Real> Inlet<'_, T> {
             InletRows::SparseModes(pace, ..) | InletRows::DenseModes(pace, _) => Some(pace),
             InletRows::Sparse(_) | InletRows::Dense(_) => None,
         }
+    }
+
+    /// Blocks of targets, where rows are dense.
+    pub fn noted(&self) -> usize {
+        if self.columns.is_none() { self.synapses.n_post.div_ceil(BLOCK) } else { 0 }
     }
 
     /// Asks for the row of a sender ahead of use.
@@ -190,16 +214,26 @@ pub struct Group<'a> {
 #[derive(Debug, Clone)]
 pub struct Groups<'a> {
     units: &'a [u32],
+    /// How many are missing from the first group.
+    missing: usize,
     blocks: usize,
     block: usize,
     first: usize,
 }
 
 impl<'a> Groups<'a> {
-    /// `units`: senders; `n_post`: number of targets.
+    /// `units`: senders; `number`: of the first spike, where groups are those of all spikes; `n_post`: number of targets.
     #[inline(always)]
-    pub fn new(units: &'a [u32], n_post: usize) -> Self {
-        Self { units, blocks: if units.is_empty() { 0 } else { n_post.div_ceil(BLOCK) }, block: 0, first: 0 }
+    pub fn new(units: &'a [u32], number: usize, n_post: usize) -> Self {
+        let blocks = if units.is_empty() { 0 } else { n_post.div_ceil(BLOCK) };
+        Self { units, missing: number % TOGETHER, blocks, block: 0, first: 0 }
+    }
+
+    /// The group that begins with a spike.
+    #[inline(always)]
+    fn group(&self, first: usize) -> &'a [u32] {
+        let most = if first == 0 { TOGETHER - self.missing } else { TOGETHER };
+        &self.units[first..(first + most).min(self.units.len())]
     }
 }
 
@@ -208,15 +242,14 @@ impl<'a> Iterator for Groups<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Group<'a>> {
-        let Self { units, blocks, block, first } = *self;
+        let Self { blocks, block, first, .. } = *self;
         if block == blocks {
             return None;
         }
-        let some = |from: &'a [u32]| &from[..TOGETHER.min(from.len())];
-        let later = &units[(first + TOGETHER).min(units.len())..];
-        let (next, beside) = if later.is_empty() { (some(units), block + 1) } else { (some(later), block) };
-        (self.block, self.first) = (beside, if later.is_empty() { 0 } else { first + TOGETHER });
-        Some(Group { block, first, units: some(&units[first..]), next, beside })
+        let units = self.group(first);
+        let after = first + units.len();
+        (self.block, self.first) = if after == self.units.len() { (block + 1, 0) } else { (block, after) };
+        Some(Group { block, first, units, next: self.group(self.first), beside: self.block })
     }
 }
 

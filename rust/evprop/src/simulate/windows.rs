@@ -29,6 +29,7 @@
 //! Memory holds windows over the longest delay and the spikes, whatever the duration.
 mod exact;
 mod lookup;
+mod notes;
 mod ring;
 
 use super::eventwise::{Member, Source};
@@ -38,14 +39,11 @@ use crate::math::{Real, Simd};
 use crate::neuron::constants::Neuron;
 use crate::neuron::modes::growths;
 use crate::neuron::series::{Series, Whole};
-use crate::record::inlets::{BLOCK, Inlets};
+use crate::record::inlets::{BLOCK, Inlets, SLAB};
 use crate::vectorised;
 use exact::{Exact, Fired};
 use lookup::{Lookup, Sent};
 use ring::{Departure, Departures, Falls, Ring};
-
-/// Windows for which the spikes from outside are taken in at a time.
-const SLAB: usize = 16;
 
 /// Constants of all lanes, column by column.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +60,7 @@ struct Columns<T> {
     fades: Vec<Fade<T>>,
 }
 
-/// Of two modes at the end of a window: what they have lost since the ring's seam, and gamma; where sums are no modes, 1
+/// Of two modes at the end of a window: what they have lost since the instant that they refer to, and gamma; where sums are no modes, 1
 /// and 0.
 #[derive(Debug, Clone, Copy)]
 struct Fade<T> {
@@ -100,7 +98,7 @@ pub struct Windows<T: Real> {
     /// Lanes that are held for a while.
     holding: Vec<u32>,
     late: Vec<u32>,
-    /// Of spikes that set out: from the ring's seam, and the same in both modes.
+    /// Of spikes that set out: from the instant that modes refer to, and the same in both modes.
     spans: Vec<f64>,
     growth: Vec<[T; 2]>,
     falls: Falls<T>,
@@ -156,7 +154,7 @@ impl<T: Real> Columns<T> {
         set(span, &|c| step * c.inv_mem);
     }
 
-    /// Makes ready for a window that ends `span` ms after the ring's seam.
+    /// Makes ready for a window that ends `span` ms after the instant that modes refer to.
     fn fade(&mut self, inlets: &Inlets<'_, T>, span: f64) {
         for (m, pace) in inlets.paces.iter().enumerate() {
             if let Some(pace) = pace {
@@ -209,9 +207,11 @@ impl<T: Real> Windows<T> {
         self.states.reset(&self.columns);
         let lanes = self.columns.neurons.len();
         let windows = (duration / grid.step).ceil() as usize;
-        self.ring.reset(SLAB + 2 + (play.inlets.longest / grid.step) as usize, lanes);
+        self.ring.reset(play.inlets.windows, lanes);
         self.sent.resize_with(play.sources.len(), Sent::default);
-        self.sent.iter_mut().for_each(Sent::reset);
+        for (sent, inlet) in self.sent.iter_mut().zip(&play.inlets.all) {
+            sent.reset(inlet.noted());
+        }
         self.hold.clear();
         self.hold.resize(lanes, 0.0);
         self.holding.clear();
@@ -245,11 +245,11 @@ impl<T: Real> Windows<T> {
         Ok(())
     }
 
-    /// Windows before `now` are over: the ring may turn, and modes refer to its new seam then.
+    /// Windows before `now` are over: the ring may turn, and modes refer to a later instant then.
     fn advance(&mut self, play: &Play<'_, T>, now: usize) {
-        let seam = self.ring.seam;
-        if self.ring.advance(now) {
-            let span = (self.ring.seam - seam) as f64 * play.inlets.grid.step;
+        let passed = self.ring.advance(now, play.inlets.turns);
+        if passed > 0 {
+            let span = passed as f64 * play.inlets.grid.step;
             for (m, pace) in play.inlets.paces.iter().enumerate() {
                 let Some(pace) = pace else { continue };
                 let decay = pace.decay(span);
@@ -264,7 +264,7 @@ impl<T: Real> Windows<T> {
     fn admit(&mut self, play: &Play<'_, T>, now: usize, end: usize, duration: f64, out: &[Vec<Spike<T>>]) {
         let grid = play.inlets.grid;
         let (start, end) = (grid.start(now), grid.start(end).min(duration));
-        let seam = grid.start(self.ring.seam);
+        let origin = grid.start(self.ring.origin);
         for ((inlet, source), sent) in play.inlets.all.iter().zip(play.sources).zip(&mut self.sent) {
             // A window's worth of slack, for rounding.
             let over = |t: f64| t + inlet.longest + grid.step < start;
@@ -272,21 +272,30 @@ impl<T: Real> Windows<T> {
                 Source::Outside(train) => {
                     let new = train.times[sent.len()..].iter().take_while(|&&t| t < end).count();
                     let own = sent.len()..sent.len() + new;
+                    sent.make_room(new);
                     for k in own.clone() {
                         sent.push(grid.ticks_from::<T>(train.times[k], now), train.units[k]);
                     }
                     self.growth.clear();
                     if let Some(pace) = inlet.pace() {
                         self.spans.clear();
-                        self.spans.extend(train.times[own.clone()].iter().map(|&t| (t - seam).max(0.0)));
+                        self.spans.extend(train.times[own.clone()].iter().map(|&t| (t - origin).max(0.0)));
                         growths(play.simd, pace, &self.spans, &mut self.growth);
                     }
-                    let (ticks, units) = (&sent.ticks[own.clone()], &train.units[own]);
-                    let fresh = Departures { ticks, units, growth: &self.growth };
+                    let (ticks, units) = (&sent.ticks[own.clone()], &train.units[own.clone()]);
+                    let fresh = Departures { first: own.start, ticks, units, growth: &self.growth };
                     if let Some(&last) = fresh.ticks.last() {
                         self.ring.reach(now, last, inlet);
                     }
-                    ring::admit(play.simd, &mut self.ring, &self.series, inlet, fresh, &mut self.falls);
+                    ring::admit(
+                        play.simd,
+                        &mut self.ring,
+                        &self.series,
+                        inlet,
+                        fresh,
+                        &mut self.falls,
+                        &mut sent.notes,
+                    );
                     while sent.first < sent.len() && over(train.times[sent.first]) {
                         sent.first += 1;
                     }
@@ -303,7 +312,7 @@ impl<T: Real> Windows<T> {
     fn window(&mut self, play: &Play<'_, T>, window: Window, out: &mut [Vec<Spike<T>>]) -> Result<()> {
         let Self { columns, states, ring, exact, hold, holding, .. } = self;
         let grid = play.inlets.grid;
-        columns.fade(play.inlets, grid.start(window.number + 1) - grid.start(ring.seam));
+        columns.fade(play.inlets, grid.start(window.number + 1) - grid.start(ring.origin));
         evaluate(play.simd, columns, ring, window.number, states);
         exact.clear();
         holding.retain(|&lane| hold[lane as usize] > window.start);
@@ -332,7 +341,7 @@ impl<T: Real> Windows<T> {
 
     /// Plays a lane one by one from the window's start on.
     fn take(&mut self, play: &Play<'_, T>, lane: usize, window: &Window, out: &[Vec<Spike<T>>]) {
-        let Self { columns, states, lookup, exact, sent, hold, .. } = self;
+        let Self { columns, states, lookup, exact, sent, hold, ring, .. } = self;
         // Most lanes that are played do spike.
         let m = play.inlets.member(lane);
         for (inlet, source) in play.inlets.all.iter().zip(play.sources) {
@@ -340,7 +349,7 @@ impl<T: Real> Windows<T> {
                 inlet.fetch(lane - play.inlets.base[m]);
             }
         }
-        let arrivals = lookup.arrivals(play, lane, window.number, sent, out);
+        let arrivals = lookup.arrivals(play, lane, (window.number, ring.name(window.number)), sent, out);
         let start = exact::State { u: states.u[lane], i: states.i[lane], x: T::ZERO };
         exact.take(lane, &columns.neurons[lane], start, hold[lane], window, arrivals);
     }
@@ -367,16 +376,18 @@ impl<T: Real> Windows<T> {
             if !matches!(source, Source::Member(member) if *member == m) {
                 continue;
             }
-            let Self { ring, series, falls, late, .. } = self;
+            let Self { ring, series, falls, late, sent, .. } = self;
+            let sent = &mut sent[q];
+            sent.make_room(1);
             late.clear();
             let ticks = play.inlets.grid.ticks_from::<T>(time, window.number);
             ring.reach(window.number, ticks, inlet);
-            let since = (time - play.inlets.grid.start(ring.seam)).max(0.0);
+            let since = (time - play.inlets.grid.start(ring.origin)).max(0.0);
             let growth = inlet.pace().map_or([T::ONE; 2], |pace| pace.growth(since));
-            let spike = Departure { ticks, unit, growth, now: window.number };
-            ring::spread(play.simd, ring, series, inlet, spike, falls, late);
+            let spike = Departure { number: sent.len(), ticks, unit, growth, now: window.number };
+            ring::spread(play.simd, ring, series, inlet, spike, falls, &mut sent.notes, late);
             // From here on it is found when a lane's arrivals are looked up.
-            self.sent[q].push(ticks, unit);
+            sent.push(ticks, unit);
             let late = std::mem::take(&mut self.late);
             let row = inlet.synapses.row(unit as usize);
             for &k in &late {

@@ -322,7 +322,7 @@ vectorised! {
     ) {
         let (n_post, windows) = (rows.n_post, view.windows as u16);
         looks.reset(if rows.times() { spikes.units.len() } else { 0 });
-        for Group { block, first: start, units, next, beside } in Groups::new(spikes.units, n_post) {
+        for Group { block, first: start, units, next, beside } in Groups::new(spikes.units, 0, n_post) {
             let first = block * BLOCK;
             let n = BLOCK.min(n_post - first);
             for &unit in next {

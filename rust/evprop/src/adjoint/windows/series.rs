@@ -293,7 +293,7 @@ vectorised! {
     ) {
         let Spikes { rows, n_post, .. } = spikes;
         looks.reset(spikes.units.len());
-        for Group { block, first: start, units, next, beside } in Groups::new(spikes.units, n_post) {
+        for Group { block, first: start, units, next, beside } in Groups::new(spikes.units, 0, n_post) {
             let first = block * BLOCK;
             let n = BLOCK.min(n_post - first);
             for &unit in next {

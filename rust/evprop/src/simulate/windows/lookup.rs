@@ -1,7 +1,8 @@
 //! The single arrivals of the few lanes that are played one by one: found by asking the spikes under way.
 //!
-//! Asking is cheap in 64ths of a window: exact times and weights are looked up of those spikes alone that may fall into the
-//! window in question.
+//! Asking is cheap, where rows are dense by the [`notes`](super::notes) that spikes left, where they are sparse in 64ths of a
+//! window: exact times and weights are looked up of those spikes alone that may fall into the window in question.
+use super::notes::{self, Notes};
 use super::{Play, Spike};
 use crate::math::{Real, Ticks};
 use crate::record::inlets::BLOCK;
@@ -24,15 +25,23 @@ pub struct Sent<K> {
     /// The same in 64ths of a window.
     parts: Vec<u16>,
     units: Vec<u32>,
+    /// Where their arrivals fall, where rows are dense.
+    pub notes: Notes,
 }
 
 impl<K: Ticks> Sent<K> {
-    /// None has set out.
-    pub fn reset(&mut self) {
+    /// None has set out. `noted`: blocks of lanes in which notes are left.
+    pub fn reset(&mut self, noted: usize) {
+        self.notes.reset(noted);
         self.first = 0;
         self.ticks.clear();
         self.parts.clear();
         self.units.clear();
+    }
+
+    /// So many more will.
+    pub fn make_room(&mut self, more: usize) {
+        self.notes.make_room(self.first, self.len() + more);
     }
 
     /// One more sets out.
@@ -61,12 +70,12 @@ pub struct Lookup<T> {
 }
 
 impl<T: Real> Lookup<T> {
-    /// Arrivals of a lane in window `now`: time from its start, and weight.
+    /// Arrivals of a lane in window `now`, of which notes have that name: time from its start, and weight.
     pub fn arrivals(
         &mut self,
         play: &Play<'_, T>,
         lane: usize,
-        now: usize,
+        (now, name): (usize, u8),
         sent: &[Sent<T::Ticks>],
         out: &[Vec<Spike<T>>],
     ) -> &[(T, T)] {
@@ -80,12 +89,20 @@ impl<T: Real> Lookup<T> {
         hits.clear();
         ends.clear();
         for (inlet, sent) in inlets.all.iter().zip(sent).filter(|(inlet, _)| inlet.base == base) {
-            let own = sent.first..;
-            // The sum of an instant and a delay is too early by one part at most.
-            let from = start.coarse().wrapping_sub(1);
+            let own = sent.first..sent.len();
             let begins = hits.len();
-            let (units, parts) = (&sent.units[own.clone()], &sent.parts[own]);
-            find::<T>(play.simd, inlet.columns.of(target, column), units, parts, from, hits);
+            let units = &sent.units[own.clone()];
+            match &inlet.columns {
+                None => {
+                    let (block, lane) = (target / BLOCK, target % BLOCK);
+                    notes::find::<T>(play.simd, &sent.notes, own, block, lane, name, hits);
+                }
+                Some(columns) => {
+                    // The sum of an instant and a delay is too early by one part at most.
+                    let from = start.coarse().wrapping_sub(1);
+                    find::<T>(play.simd, columns.of(target, column), units, &sent.parts[own], from, hits);
+                }
+            }
             for &k in &hits[begins..] {
                 // Where rows are sparse it is another synapse's, which does no harm.
                 inlet.synapses.fetch(units[k as usize] as usize, target);

@@ -1,10 +1,11 @@
 //! What arrives in the windows ahead, summed up: a ring of windows that reaches as far ahead as delays do.
 //!
 //! A cell holds what its arrivals add to `u` and `i` at the end of its window ([`values`]) or, where neurons are alike, to
-//! two modes with respect to the ring's seam ([`modes`]): there an arrival costs no more than to be added.
+//! two modes with respect to an instant that moves on now and then ([`modes`]): there an arrival costs no more than to be added.
 mod modes;
 mod values;
 
+use super::notes::Notes;
 use crate::math::{Real, Simd, Ticks};
 use crate::neuron::series::Series;
 use crate::record::inlets::{BLOCK, Inlet, InletRows};
@@ -22,6 +23,8 @@ pub struct Ring<T: Real> {
     pub windows: usize,
     /// Number of the window at the ring's seam.
     pub seam: usize,
+    /// Modes refer to the start of this window, at the seam of this turn or of an earlier one.
+    pub origin: usize,
     /// No window from here on has an arrival.
     pub filled: usize,
 }
@@ -31,18 +34,22 @@ impl<T: Real> Ring<T> {
     pub fn reset(&mut self, windows: usize, lanes: usize) {
         self.cells.clear();
         self.cells.resize(windows * lanes, [T::ZERO; 4]);
-        (self.windows, self.seam, self.filled) = (windows, 0, 0);
+        (self.windows, self.seam, self.origin, self.filled) = (windows, 0, 0, 0);
     }
 
-    /// Windows before `now` are over: the ring may turn. Whether it did.
-    pub fn advance(&mut self, now: usize) -> bool {
-        let seam = now - now % self.windows;
-        let turned = seam != self.seam;
-        self.seam = seam;
-        turned
+    /// Windows before `now` are over: the ring may turn. After so many turns modes refer to the new seam: by how many
+    /// windows that is later.
+    pub fn advance(&mut self, now: usize, turns: usize) -> usize {
+        self.seam = now - now % self.windows;
+        let passed = self.seam - self.origin;
+        if passed < turns * self.windows {
+            return 0;
+        }
+        self.origin = self.seam;
+        passed
     }
 
-    /// Makes the cells of a block of lanes refer to a seam one ring later: factors of both modes.
+    /// Makes the cells of a block of lanes refer to a later instant: factors of both modes.
     pub fn fade(&mut self, first_lane: usize, [mem, syn]: [T; 2]) {
         let by = [mem, syn, T::ONE, syn];
         for cell in self.column(first_lane).cells {
@@ -70,6 +77,11 @@ impl<T: Real> Ring<T> {
     pub fn reach(&mut self, now: usize, t: T::Ticks, inlet: &Inlet<'_, T>) {
         let since = t.minus(T::Ticks::window(now));
         self.filled = self.filled.max(now + since.plus(inlet.longest_ticks).whole().u32() as usize + 1);
+    }
+
+    /// What notes call a window.
+    pub fn name(&self, number: usize) -> u8 {
+        (number % self.windows) as u8
     }
 
     /// The seam's instant, and the ring's size.
@@ -114,17 +126,21 @@ impl<T: Real> Turn<T> {
 /// Spikes that set out.
 #[derive(Debug, Clone, Copy)]
 pub struct Departures<'a, T: Real> {
+    /// Number of the first among all of their population.
+    pub first: usize,
     /// Instants, in ticks.
     pub ticks: &'a [T::Ticks],
     /// Senders.
     pub units: &'a [u32],
-    /// From the ring's seam on, in both modes: `e^{t/tau}`. Empty where nobody asks.
+    /// From the instant that modes refer to, in both: `e^{t/tau}`. Empty where nobody asks.
     pub growth: &'a [[T; 2]],
 }
 
 /// One of them, in window `now`.
 #[derive(Debug, Clone, Copy)]
 pub struct Departure<T: Real> {
+    /// Number among all of its population.
+    pub number: usize,
     /// Instant, in ticks.
     pub ticks: T::Ticks,
     /// Sender.
@@ -135,7 +151,8 @@ pub struct Departure<T: Real> {
     pub now: usize,
 }
 
-/// Gives the windows ahead all that some spikes bring through the synapses of one inlet.
+/// Gives the windows ahead all that some spikes bring through the synapses of one inlet; where rows are dense, notes say
+/// when.
 pub fn admit<T: Real>(
     simd: Simd,
     ring: &mut Ring<T>,
@@ -143,11 +160,12 @@ pub fn admit<T: Real>(
     inlet: &Inlet<'_, T>,
     spikes: Departures<'_, T>,
     falls: &mut Falls<T>,
+    notes: &mut Notes,
 ) {
     let nothing = T::Ticks::default();
     match &inlet.rows {
-        InletRows::Dense(rows) => values::admit(simd, ring, series, inlet, rows, spikes, falls),
-        InletRows::DenseModes(_, rows) => modes::admit(simd, ring, inlet, rows, spikes, falls),
+        InletRows::Dense(rows) => values::admit(simd, ring, series, inlet, rows, spikes, falls, notes),
+        InletRows::DenseModes(_, rows) => modes::admit(simd, ring, inlet, rows, spikes, falls, notes),
         InletRows::Sparse(delay) => {
             for (&t, &unit) in spikes.ticks.iter().zip(spikes.units) {
                 values::sparse_row(simd, ring, series, inlet, delay, t, unit, nothing, falls, &mut Vec::new());
@@ -162,6 +180,7 @@ pub fn admit<T: Real>(
 }
 
 /// The same for one spike within a window under way: `late` receives the synapses of those that arrive in that very window.
+#[allow(clippy::too_many_arguments)]
 pub fn spread<T: Real>(
     simd: Simd,
     ring: &mut Ring<T>,
@@ -169,14 +188,17 @@ pub fn spread<T: Real>(
     inlet: &Inlet<'_, T>,
     spike: Departure<T>,
     falls: &mut Falls<T>,
+    notes: &mut Notes,
     late: &mut Vec<u32>,
 ) {
-    let Departure { ticks, unit, growth, now } = spike;
+    let Departure { number, ticks, unit, growth, now } = spike;
     let early = T::Ticks::window(now + 1).minus(T::Ticks::window(ring.seam)).whole();
     match &inlet.rows {
-        InletRows::Dense(rows) => values::spread(simd, ring, series, inlet, rows, ticks, unit, early, falls, late),
+        InletRows::Dense(rows) => {
+            values::spread(simd, ring, series, inlet, rows, number, ticks, unit, early, falls, notes, late);
+        }
         InletRows::DenseModes(_, rows) => {
-            modes::spread(simd, ring, inlet, rows, ticks, unit, growth, early, falls, late);
+            modes::spread(simd, ring, inlet, rows, number, ticks, unit, growth, early, falls, notes, late);
         }
         InletRows::Sparse(delay) => {
             values::sparse_row(simd, ring, series, inlet, delay, ticks, unit, early, falls, late);

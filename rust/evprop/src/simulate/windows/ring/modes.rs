@@ -1,11 +1,11 @@
-//! Arrivals as what they add to both modes of a state. With respect to the seam `r` of the ring, one at `t + d` adds
+//! Arrivals as what they add to both modes of a state. With respect to an instant `r`, one at `t + d` adds
 //!
 //! ```text
 //! (w gamma e^{d/tau_mem}) e^{(t - r)/tau_mem}          (w e^{d/tau_syn}) e^{(t - r)/tau_syn}
 //! ```
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
-use super::{BLOCK, Cell, Column, Departures, Falls, Ring, Turn};
+use super::{BLOCK, Cell, Column, Departures, Falls, Notes, Ring, Turn};
 use crate::math::{Real, Ticks, prefetch};
 use crate::record::inlets::{Group, Groups, Inlet, PairBlock, Rows, TOGETHER};
 use crate::vectorised;
@@ -55,9 +55,10 @@ vectorised! {
         rows: &Rows<PairBlock<T>>,
         spikes: Departures<'_, T>,
         falls: &mut Falls<T>,
+        notes: &mut Notes,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
-        for Group { block, first, units, next, beside } in Groups::new(spikes.units, inlet.synapses.n_post) {
+        for Group { block, first, units, next, beside } in Groups::new(spikes.units, spikes.first, inlet.synapses.n_post) {
             let lane = inlet.base + block * BLOCK;
             let mut column = ring.column(lane);
             for &unit in next {
@@ -67,6 +68,7 @@ vectorised! {
                 let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
                 turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b]);
             }
+            notes.leave_many(block, spikes.first + first, &falls.at);
             for (b, &unit) in units.iter().enumerate() {
                 let pairs = &rows.of(unit as usize)[block].pairs;
                 column.scatter(&falls.at[b], pairs, spikes.growth[first + b]);
@@ -81,11 +83,13 @@ vectorised! {
         ring: &mut Ring<T>,
         inlet: &Inlet<'_, T>,
         rows: &Rows<PairBlock<T>>,
+        number: usize,
         t: T::Ticks,
         unit: u32,
         growth: [T; 2],
         early: T::Ticks,
         falls: &mut Falls<T>,
+        notes: &mut Notes,
         late: &mut Vec<u32>,
     ) {
         let turn = ring.turn();
@@ -103,6 +107,7 @@ vectorised! {
             }
             for (b, block) in blocks.iter().enumerate() {
                 let first = first + b * BLOCK;
+                notes.leave(first / BLOCK, number, &falls.at[b]);
                 let mut column = ring.column(inlet.base + first);
                 if some[b] {
                     let mut pairs = block.pairs;

@@ -1,5 +1,5 @@
 //! Arrivals as what they add to `u` and `i` at the end of their window, from power series over the time left in it.
-use super::{BLOCK, Cell, Column, Departures, Ring, Turn};
+use super::{BLOCK, Cell, Column, Departures, Notes, Ring, Turn};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
 use crate::record::inlets::{Group, Groups, Inlet, RowBlock, Rows, TOGETHER};
@@ -109,9 +109,10 @@ vectorised! {
         rows: &Rows<RowBlock<T>>,
         spikes: Departures<'_, T>,
         falls: &mut Falls<T>,
+        notes: &mut Notes,
     ) {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
-        for Group { block, first, units, next, beside } in Groups::new(spikes.units, inlet.synapses.n_post) {
+        for Group { block, first, units, next, beside } in Groups::new(spikes.units, spikes.first, inlet.synapses.n_post) {
             let lane = inlet.base + block * BLOCK;
             let terms = series.block(lane);
             let mut column = ring.column(lane);
@@ -122,6 +123,7 @@ vectorised! {
                 let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
                 falls.place(b, turn, t.minus(turn.seam), delay, &ALL, nothing);
             }
+            notes.leave_many(block, spikes.first + first, &falls.at);
             for (b, &unit) in units.iter().enumerate() {
                 falls.weigh(b, terms, &rows.of(unit as usize)[block].weight);
             }
@@ -140,10 +142,12 @@ vectorised! {
         series: &Series<T>,
         inlet: &Inlet<'_, T>,
         rows: &Rows<RowBlock<T>>,
+        number: usize,
         t: T::Ticks,
         unit: u32,
         early: T::Ticks,
         falls: &mut Falls<T>,
+        notes: &mut Notes,
         late: &mut Vec<u32>,
     ) {
         let turn = ring.turn();
@@ -169,6 +173,7 @@ vectorised! {
             }
             falls.turn(blocks.len());
             for b in 0..blocks.len() {
+                notes.leave(first / BLOCK + b, number, &falls.at[b]);
                 falls.add(b, &mut ring.column(inlet.base + first + b * BLOCK));
             }
         }
