@@ -51,7 +51,6 @@ ROWS: Mapping[str, Sequence[str]] = {
     "weights of 3 bits and a sign, up to 8": [*steps(3, 0.875), *up_to(8.0)],
     "weights up to 2": up_to(2.0),
     "thresholds differ by 5 %": ["simulator.threshold_spread=0.05"],
-    "time constants differ by 10 %": taus(0.1),
     "time constants differ by 20 %": taus(0.2),
 }
 
