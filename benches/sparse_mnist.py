@@ -145,7 +145,7 @@ def stand_ins(args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
     return {
-        "linear transformer": LinearTransformerStandIn(784, 32, tokens=28, width=64, heads=4, depth=2),
+        "linear transformer": LinearTransformerStandIn(784, 32, tokens=28, width=32, heads=4, depth=1),
         "dense": DenseStandIn(784, 32),
         "dense-deep": DenseStandIn(784, 32, hidden=(256,) * 6),
     }
@@ -161,9 +161,9 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--lr-dictionary", type=float, default=5e-3)
     parser.add_argument("--tolerance", type=float, default=1e-3, help="relative duality gap while learning")
-    parser.add_argument("--stand-in-epochs", type=int, default=30)
-    parser.add_argument("--lr-stand-in", type=float, default=1e-3)
-    parser.add_argument("--attacked", type=int, default=300, help="samples of the test part")
+    parser.add_argument("--stand-in-epochs", type=int, default=20)
+    parser.add_argument("--lr-stand-in", type=float, default=2e-3)
+    parser.add_argument("--attacked", type=int, default=200, help="samples of the test part")
     parser.add_argument("--steps", type=int, default=10, help="of IFGSM")
     parser.add_argument("--only", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seed", type=int, default=0)
@@ -208,18 +208,18 @@ def main() -> None:
                 made_for[budget] = made.x
         cost = 1e3 * seconds(lambda m=model: m.predict(x)) / len(x)  # type: ignore[misc]
         curves[name] = row
-        print_row(name, right(model, *data["test"]), cost, row)
+        print_row(name, f"{right(model, *data['test']):.1f}", f"{cost:.3f}", row)
     if learnt is not None:
         for name, model in models.items():
             if name not in MODELS:
                 curves[f"{name}, black box"] = row = [right(model, made_for[b], labels) for b in BUDGETS]
-                print_row(f"{name}, black box", row[0], float("nan"), row)
+                print_row(f"{name}, black box", "-", "-", row)
     if args.out:
         draw(curves, args.out / "sparse-mnist.png")
 
 
-def print_row(name: str, clean: float, cost: float, row: list[float]) -> None:
-    print(f"| {name} | {clean:.1f} | {cost:.3f} | {' | '.join(f'{value:.1f}' for value in row)} |", flush=True)
+def print_row(name: str, clean: str, cost: str, row: list[float]) -> None:
+    print(f"| {name} | {clean} | {cost} | {' | '.join(f'{value:.1f}' for value in row)} |", flush=True)
 
 
 def draw(curves: dict[str, list[float]], path: Path) -> None:
