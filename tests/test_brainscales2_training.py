@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,33 @@ def test_it_learns_from_the_membrane_that_the_converter_shows() -> None:
     record = evprop.simulate(net, params, data.spikes, duration=30.0, simulator=chip, readouts=readouts)
     codes = record.readout["output"][0] * 70.0
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_delgrads_loop_in_closed_form_has_the_same_gradients(repository: Path, seed: int) -> None:
+    """Weights and delays of the 4-5-3 net, large gradients of single samples dropped; theirs is half our unit of weight."""
+    path = repository / "benches" / "brainscales2" / "closed_form.py"
+    spec = importlib.util.spec_from_file_location("closed_form", path)
+    assert spec is not None
+    assert spec.loader is not None
+    closed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(closed)
+    e = build_experiment(load_config("yin-yang-five-hidden", [f"seed={seed}"]))
+    params, data = e.init(), e.data["train"]
+    names = ("input_hidden", "hidden_output")
+    delays = [params[f"{name}.delay"] for name in names]
+    theirs = [*(params[f"{name}.weight"] / 2.0 for name in names), *(np.log(d / (1.0 - d)) for d in delays)]
+    times, labels = closed.encoded("train")
+    with np.errstate(all="ignore"):
+        layers = closed.forward(theirs, times[:150])
+        expected = closed.backward(theirs, layers, labels[:150])
+    _, grads, record = evprop.value_and_grad(
+        *(e.net, params, data.spikes[:150], data.labels[:150], e.loss),
+        duration=e.duration,
+        max_dw_norm=e.config["training.max_dw_norm"],
+    )
+    assert record.spikes["hidden"].n_spikes == np.isfinite(layers[0][1]).sum()
+    for k, name in enumerate(names):
+        np.testing.assert_allclose(grads[f"{name}.weight"], expected[k] / 2.0, rtol=1e-9, atol=1e-14)
+        slope = delays[k] * (1.0 - delays[k])
+        np.testing.assert_allclose(grads[f"{name}.delay"] * slope, expected[2 + k], rtol=1e-9, atol=1e-14)
