@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import subprocess
@@ -60,12 +61,21 @@ S = (
 )
 WORKLOADS = {"Y": Y, "S": S}
 
-# Measured before on another machine of the kind; these do not install from PyPI. CPU milliseconds per sample.
+# Measured before on another machine of the kind, CPU milliseconds per sample: those that do not install from PyPI,
 EARLIER = {
     "mlGeNN EventProp dt 1 ms, no delays": 34.6,
     "mlGeNN EventProp dt 1 ms, learnt delays": 84.5,
     "SLAYER dt 1 ms, axonal delays": 105.0,
     "DelRec dt 1 ms, axonal delays": 761.0,
+}
+# and those that do, which tell how much slower this machine is.
+EARLIER_OF_PEERS = {
+    "spyx dt 1 ms, no delays": 17.5,
+    "jaxpike dt 1 ms, no delays": 17.6,
+    "Norse dt 1 ms, no delays": 35.4,
+    "snnTorch dt 1 ms, no delays": 33.6,
+    "DCLS dt 1 ms, 63 taps": 442.0,
+    "DCLS dt 10 ms, as published": 20.7,
 }
 
 
@@ -126,7 +136,23 @@ def table_s(results: dict[str, dict[str, Any]]) -> str:
             f"|{ratios(cpu)} {r['over_import_mib']:.0f} |"
         )
     lines += [f"| {name} (earlier) | | | | {cpu:.1f} |{ratios(cpu)} |" for name, cpu in EARLIER.items()]
+    slower = times_as_long(results)
+    if slower is None:
+        return "\n".join(lines)
+    lines += [
+        f"| {name} (earlier x {slower:.2f}) | | | | {slower * cpu:.1f} |{ratios(slower * cpu)} |"
+        for name, cpu in EARLIER.items()
+    ]
     return "\n".join(lines)
+
+
+def times_as_long(results: dict[str, dict[str, Any]]) -> float | None:
+    """How many times as long as earlier the peers take that were measured both times: the geometric mean."""
+    peers = [name for name in EARLIER_OF_PEERS if name in results]
+    if not peers:
+        return None
+    logs = [math.log(results[name]["cpu_ms_per_sample"] / EARLIER_OF_PEERS[name]) for name in peers]
+    return math.exp(statistics.mean(logs))
 
 
 def machine_limit() -> dict[str, float]:
