@@ -29,7 +29,6 @@ from evprop.sparse import (
 )
 
 BUDGETS = (0.0, 0.1, 0.3, 0.5)
-MARGINS = (0.03, 0.1, 0.3)
 
 
 def draw(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -73,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=10_000, help="samples of the table of supports")
     parser.add_argument("--attacked", type=int, default=2_000, help="samples per margin under attack")
+    parser.add_argument("--margins", nargs="+", type=float, default=[0.03, 0.1, 0.3])
     parser.add_argument("--steps", type=int, default=10, help="steps of IFGSM (the paper does not give them)")
     parser.add_argument("--tolerance", type=float, default=1e-6, help="relative duality gap")
     parser.add_argument("--seed", type=int, default=0)
@@ -89,7 +89,7 @@ def main() -> None:
     reach = f"kept | in reach of {BUDGETS[-1]:g} | with true codes |"
     print(f"| margin | classifier | {' | '.join(f'{budget:g}' for budget in BUDGETS)} | {reach}")
     print("|---|---|" + "---|" * (len(BUDGETS) + 3))
-    for eta in MARGINS:
+    for eta in args.margins:
         for name, pursuit, pooled in (("BP", bp, False), ("GBP", gbp, False), ("pooled GBP", gbp, True)):
             rng = np.random.default_rng([args.seed, pooled])
             w = rng.standard_normal(75 if pooled else 300)
