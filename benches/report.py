@@ -1,6 +1,6 @@
 """Run the workloads in every library that is installed, one after another, and print tables of ratios.
 
-    python benches/report.py [--peers .venv-peers/bin/python] [--workload Y|S] [--rounds 3] [--json FILE]
+    python benches/report.py [--peers .venv-peers/bin/python] [--workload Y|S] [--only WORD ...] [--rounds 3] [--json F]
 
 Every measurement is a process of its own, pinned to one core with one thread. The libraries take turns, `--rounds`
 times over, so that a noisy spell of the machine hits all of them; each figure is the median of its rounds.
@@ -199,6 +199,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="how often each library is measured (default 3)"
     )
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="only lines whose names hold one of these; no limit")
     parser.add_argument("--json", type=Path, help="write the raw results of every round to this file")
     args = parser.parse_args()
 
@@ -206,6 +207,8 @@ def main() -> None:
     runnable = []
     for workload, entries in chosen.items():
         for entry in entries:
+            if args.only and not any(word in entry.name for word in args.only):
+                continue
             python = args.peers if entry.peer else sys.executable
             if installed(python, entry.module):
                 runnable.append((workload, entry, python))
@@ -217,7 +220,7 @@ def main() -> None:
     rounds: dict[str, dict[str, list[dict[str, Any]]]] = {workload: {} for workload in chosen}
     limits = []
     for k in range(args.rounds):
-        limits.append(machine_limit() if "S" in chosen else {})
+        limits.append(machine_limit() if "S" in chosen and not args.only else {})
         for workload, entry, python in runnable:
             print(f"round {k + 1} of {args.rounds}: {workload}, {entry.name}", file=sys.stderr, flush=True)
             rounds[workload].setdefault(entry.name, []).append(run_once(python, workload, entry))
