@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -26,6 +28,28 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "evprop"))
 def repository() -> Path:
     """The root of the source tree."""
     return REPOSITORY
+
+
+def load_bench(name: str) -> ModuleType:
+    """benches/NAME as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, REPOSITORY / "benches" / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def exactness() -> ModuleType:
+    """The bench that compares random networks with the oracle."""
+    return load_bench("exactness.py")
+
+
+@pytest.fixture(scope="session")
+def closed_form() -> ModuleType:
+    """The bench that trains DelGrad's net with nothing of evprop."""
+    return load_bench("brainscales2/closed_form.py")
 
 
 @pytest.fixture(scope="session")

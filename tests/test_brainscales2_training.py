@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -159,23 +158,17 @@ def test_it_learns_from_the_membrane_that_the_converter_shows() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_delgrads_loop_in_closed_form_has_the_same_gradients(repository: Path, seed: int) -> None:
+def test_delgrads_loop_in_closed_form_has_the_same_gradients(closed_form: Any, seed: int) -> None:
     """Weights and delays of the 4-5-3 net, large gradients of single samples dropped; theirs is half our unit of weight."""
-    path = repository / "benches" / "brainscales2" / "closed_form.py"
-    spec = importlib.util.spec_from_file_location("closed_form", path)
-    assert spec is not None
-    assert spec.loader is not None
-    closed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(closed)
     e = build_experiment(load_config("yin-yang-five-hidden", [f"seed={seed}"]))
     params, data = e.init(), e.data["train"]
     names = ("input_hidden", "hidden_output")
     delays = [params[f"{name}.delay"] for name in names]
     theirs = [*(params[f"{name}.weight"] / 2.0 for name in names), *(np.log(d / (1.0 - d)) for d in delays)]
-    times, labels = closed.encoded("train")
+    times, labels = closed_form.encoded("train")
     with np.errstate(all="ignore"):
-        layers = closed.forward(theirs, times[:150])
-        expected = closed.backward(theirs, layers, labels[:150])
+        layers = closed_form.forward(theirs, times[:150])
+        expected = closed_form.backward(theirs, layers, labels[:150])
     _, grads, record = evprop.value_and_grad(
         *(e.net, params, data.spikes[:150], data.labels[:150], e.loss),
         duration=e.duration,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -315,17 +313,6 @@ def test_samples_do_not_know_each_other() -> None:
         )
         np.testing.assert_array_equal(together.spikes["h"][b][0], alone.spikes["h"].times)
         np.testing.assert_array_equal(together.readout["o"][0][b], alone.readout["o"][0][0])
-
-
-@pytest.fixture(scope="module")
-def exactness(repository: Path) -> Any:
-    """benches/exactness.py as a module."""
-    spec = importlib.util.spec_from_file_location("exactness", repository / "benches" / "exactness.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_a_few_of_the_random_networks_over_a_second(exactness: Any) -> None:

@@ -50,12 +50,12 @@ impl Grid {
     /// Whether what arrives through synapses of such weights, with delays of up to `reach` ms, can be summed up in modes.
     pub fn carries<T: Real>(self, pace: Pace, weights: &[T], reach: f64) -> bool {
         let range = 2.0 * reach + BACK * self.step;
-        reach <= REACH_IN_MODES * self.step && Self::in_range(pace, weights, range)
+        reach <= REACH_IN_MODES * self.step && Self::in_range::<T>(pace, largest(weights), range)
     }
 
-    /// Whether sums in modes stay numbers where the last arrival comes `range` ms after the instant that they refer to.
-    pub fn in_range<T: Real>(pace: Pace, weights: &[T], range: f64) -> bool {
-        let largest = weights.iter().fold(T::ZERO, |most, w| most.larger(w.abs())).f64();
+    /// Whether sums in modes stay numbers where no weight is larger than `largest`, and the last arrival comes `range` ms after
+    /// the instant that they refer to.
+    pub fn in_range<T: Real>(pace: Pace, largest: f64, range: f64) -> bool {
         let [mem, syn] = pace.growth::<f64>(range);
         T::of(MANY * largest * (1.0 + pace.gamma.abs()) * mem.max(syn)).is_finite()
     }
@@ -83,6 +83,11 @@ impl Grid {
     pub fn ticks_from<T: Real>(self, time: f64, k: usize) -> T::Ticks {
         T::Ticks::window(k).plus(self.ticks::<T>((time - self.start(k)).max(0.0)))
     }
+}
+
+/// The largest of some weights, whatever their signs; 0 if there is none.
+pub fn largest<T: Real>(weights: &[T]) -> f64 {
+    weights.iter().fold(T::ZERO, |most, w| most.larger(w.abs())).f64()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! All synapses into a component that is played in windows: by sender, to give a spike to all of its targets, and by
 //! target, to find what reaches one neuron. Delays are in `Ticks`.
 use super::columns::Columns;
-use super::grid::Grid;
+use super::grid::{Grid, largest};
 use crate::math::{Real, Simd, prefetch};
 use crate::network::{Component, Network, Params};
 use crate::neuron::Constants;
@@ -102,12 +102,18 @@ impl<'a, T: Real> Inlets<'a, T> {
         };
         let paces: Vec<_> = component.populations.iter().map(pace).collect();
         let windows = SLAB + 2 + (reach / grid.step) as usize;
+        let in_modes: Vec<_> = component
+            .populations
+            .iter()
+            .zip(&paces)
+            .filter_map(|(&p, pace)| {
+                let into = network.incoming(p).iter().map(|&q| largest(params.synapses(network, q).weight));
+                Some(((*pace)?, into.fold(0.0, f64::max)))
+            })
+            .collect();
         let in_range = |&turns: &usize| {
             let range = (turns + 1) as f64 * windows as f64 * grid.step;
-            component.populations.iter().zip(&paces).filter_map(|(&p, pace)| Some((p, (*pace)?))).all(|(p, pace)| {
-                let mut into = network.incoming(p).iter().map(|&q| params.synapses(network, q).weight);
-                into.all(|weight| Grid::in_range(pace, weight, range))
-            })
+            in_modes.iter().all(|&(pace, largest)| Grid::in_range::<T>(pace, largest, range))
         };
         let turns = (2..=TURNS).rev().find(in_range).unwrap_or(1);
         let mut all = Vec::new();

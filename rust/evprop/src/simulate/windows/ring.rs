@@ -191,15 +191,11 @@ pub fn spread<T: Real>(
     notes: &mut Notes,
     late: &mut Vec<u32>,
 ) {
-    let Departure { number, ticks, unit, growth, now } = spike;
+    let Departure { ticks, unit, growth, now, .. } = spike;
     let early = T::Ticks::window(now + 1).minus(T::Ticks::window(ring.seam)).whole();
     match &inlet.rows {
-        InletRows::Dense(rows) => {
-            values::spread(simd, ring, series, inlet, rows, number, ticks, unit, early, falls, notes, late);
-        }
-        InletRows::DenseModes(_, rows) => {
-            modes::spread(simd, ring, inlet, rows, number, ticks, unit, growth, early, falls, notes, late);
-        }
+        InletRows::Dense(rows) => values::spread(simd, ring, series, inlet, rows, spike, early, falls, notes, late),
+        InletRows::DenseModes(_, rows) => modes::spread(simd, ring, inlet, rows, spike, early, falls, notes, late),
         InletRows::Sparse(delay) => {
             values::sparse_row(simd, ring, series, inlet, delay, ticks, unit, early, falls, late);
         }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
-use super::{BLOCK, Cell, Column, Departures, Falls, Notes, Ring, Turn};
+use super::{BLOCK, Cell, Column, Departure, Departures, Falls, Notes, Ring, Turn};
 use crate::math::{Real, Ticks, prefetch};
 use crate::record::inlets::{Group, Groups, Inlet, PairBlock, Rows, TOGETHER};
 use crate::vectorised;
@@ -83,17 +83,15 @@ vectorised! {
         ring: &mut Ring<T>,
         inlet: &Inlet<'_, T>,
         rows: &Rows<PairBlock<T>>,
-        number: usize,
-        t: T::Ticks,
-        unit: u32,
-        growth: [T; 2],
+        spike: Departure<T>,
         early: T::Ticks,
         falls: &mut Falls<T>,
         notes: &mut Notes,
         late: &mut Vec<u32>,
     ) {
+        let Departure { number, ticks, unit, growth, .. } = spike;
         let turn = ring.turn();
-        let since = t.minus(turn.seam);
+        let since = ticks.minus(turn.seam);
         let n = inlet.synapses.n_post;
         for (start, blocks) in rows.of(unit as usize).chunks(TOGETHER).enumerate() {
             let first = start * TOGETHER * BLOCK;

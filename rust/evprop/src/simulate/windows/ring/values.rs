@@ -1,5 +1,5 @@
 //! Arrivals as what they add to `u` and `i` at the end of their window, from power series over the time left in it.
-use super::{BLOCK, Cell, Column, Departures, Notes, Ring, Turn};
+use super::{BLOCK, Cell, Column, Departure, Departures, Notes, Ring, Turn};
 use crate::math::{Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
 use crate::record::inlets::{Group, Groups, Inlet, RowBlock, Rows, TOGETHER};
@@ -142,16 +142,15 @@ vectorised! {
         series: &Series<T>,
         inlet: &Inlet<'_, T>,
         rows: &Rows<RowBlock<T>>,
-        number: usize,
-        t: T::Ticks,
-        unit: u32,
+        spike: Departure<T>,
         early: T::Ticks,
         falls: &mut Falls<T>,
         notes: &mut Notes,
         late: &mut Vec<u32>,
     ) {
+        let Departure { number, ticks, unit, .. } = spike;
         let turn = ring.turn();
-        let since = t.minus(turn.seam);
+        let since = ticks.minus(turn.seam);
         let n = inlet.synapses.n_post;
         for (start, blocks) in rows.of(unit as usize).chunks(TOGETHER).enumerate() {
             let first = start * TOGETHER * BLOCK;
