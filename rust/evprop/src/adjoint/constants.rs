@@ -5,16 +5,19 @@
 //! dL/dp += sum over nodes of the span: direct_v dV(node)/dp + direct_i dI(node)/dp      + sources
 //! V(node) = i_bias + u E_m + i kappa + sum_w w kappa(node - s)      I(node) = i E_s + sum_w w E_s(node - s)
 //! ```
+mod rows;
+
 use super::gradients::Gradients;
 use super::nodes::{Node, Nodes};
 use super::sources::Source;
-use crate::math::Real;
+use crate::math::{Real, Simd};
 use crate::network::Network;
 use crate::neuron::Constants;
 use crate::neuron::constants::Neuron;
 use crate::neuron::kernels;
 use crate::record::arrivals::Afferent;
 use crate::record::spans::Spans;
+use rows::Rows;
 
 /// Slots of the constants of one population that are asked for.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,8 @@ pub struct Lives<'a, T> {
     pub sources: &'a [Source],
     /// Trial length, ms.
     pub duration: f64,
+    /// Vector width.
+    pub simd: Simd,
 }
 
 /// Derivatives with respect to (tau_mem, tau_syn).
@@ -131,19 +136,26 @@ impl<T: Real> Lives<'_, T> {
     }
 
     fn arrivals(&self, tau: &mut [Pair]) {
+        let mut rows = Rows::new(self);
         for a in self.afferents {
             for (&t, &sender) in a.train.times.iter().zip(a.train.units) {
                 let row = a.synapses.row(sender as usize);
-                for k in 0..row.weight.len() {
+                let mut one = |k: usize| {
                     let s = t + row.delay_of(k);
                     if s < self.duration {
                         let i = row.target(k);
-                        let felt = self.arrival(i, s);
-                        tau[i] = add(tau[i], row.weight[k].f64(), felt);
+                        tau[i] = add(tau[i], row.weight[k].f64(), self.arrival(i, s));
                     }
+                };
+                if row.targets.is_some() {
+                    (0..row.weight.len()).for_each(one);
+                } else {
+                    rows.arrive(self.simd, self, t, &row);
+                    rows.others().iter().for_each(|&i| one(i));
                 }
             }
         }
+        rows.add_to(tau);
     }
 
     /// Per unit of weight arriving at neuron `i` at `s`.

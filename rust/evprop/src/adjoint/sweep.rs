@@ -259,6 +259,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                     afferents: &afferents,
                     sources: &self.voltage[p].sources,
                     duration: record.duration,
+                    simd: self.shared.simd,
                 };
                 lives.gradients(wanted, out);
             }

@@ -10,6 +10,7 @@
 //! not by some for each neuron.
 use crate::math::{Real, Simd};
 use crate::neuron::Constants;
+use crate::neuron::constants::Neuron;
 use crate::vectorised;
 
 /// Where gamma is larger, too much of `z + c x` would cancel.
@@ -18,11 +19,16 @@ const LARGEST: f64 = 4.0;
 /// Factors smaller than this are multiplied out.
 const SMALLEST: f64 = 1e-6;
 
+/// gamma of a neuron, where its time constants are far enough apart.
+pub fn gamma_of<T: Real>(c: &Neuron<T>) -> Option<f64> {
+    let (tm, ts) = (c.tau_mem.f64(), c.tau_syn.f64());
+    let gamma = ts / (tm - ts);
+    (gamma.abs() <= LARGEST).then_some(gamma)
+}
+
 /// gamma, where the neurons of a population share time constants that are far enough apart.
 pub fn gamma<T: Real>(c: &Constants<T>) -> Option<T> {
-    let (tm, ts) = (c.neuron(0).tau_mem.f64(), c.neuron(0).tau_syn.f64());
-    let gamma = ts / (tm - ts);
-    (c.homogeneous && gamma.abs() <= LARGEST).then(|| T::of(gamma))
+    gamma_of(c.neuron(0)).filter(|_| c.homogeneous).map(T::of)
 }
 
 /// How neurons alike forget: what each mode of a state grows by, counted backwards in time.
