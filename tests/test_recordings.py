@@ -288,6 +288,13 @@ def test_recordings(tmp_path, monkeypatch):
     assert found["test"].spikes == read_hdf5(tmp_path / "d" / "test.h5", n_units=N_UNITS).spikes
     found = recordings(tmp_path / "d", validation={"share": 0.34, "seed": 0}, **files)
     assert {name: len(part) for name, part in found.items()} == {"train": 6, "validation": 3, "test": 9}
+    few = recordings("d", validation={"speaker": [2]}, subset=0.5, **files)
+    whole = recordings("d", validation={"speaker": [2]}, **files)
+    assert 0 < len(few["train"]) < len(whole["train"])
+    assert len(few["validation"]) == len(whole["validation"])
+    assert set(few["train"].labels) == set(whole["train"].labels)
+    with pytest.raises(DatasetError, match=r"share is 1\.5"):
+        recordings("d", validation={"speaker": [2]}, subset=1.5, **files)
     found = recordings("d", validation="test.h5", **files)
     assert found["validation"].spikes == found["test"].spikes
     for how in ({}, {"share": 0.1}, {"speaker": 3}, {"speaker": [1], "label": [2]}):

@@ -23,6 +23,8 @@ def recordings(
     n_units: int = 700,
     merge: int = 1,
     every: int = 1,
+    subset: float = 1.0,
+    subset_seed: int = 0,
     cache: str | None = None,
 ) -> dict[str, Dataset]:
     """{"train", "validation", "test"} of recordings in the layout of SHD and SSC (`read_hdf5`).
@@ -34,6 +36,8 @@ def recordings(
             or any other group (`split_groups`), or {"share": 0.1, "seed": 0} of each class (`split_share`).
         n_units, cache: see `read_hdf5`.
         merge, every: see `merge_channels`; 1 and 1 leave the recordings as they are.
+        subset, subset_seed: below 1, only that share of each class of the training set, drawn with the seed
+            (`split_share`), for learning curves. The other sets stay whole.
     """
     place = find_folder(folder)
     found = {
@@ -44,6 +48,8 @@ def recordings(
         found["validation"] = read_hdf5(place / validation, n_units=n_units, cache=cache)
     else:
         found["train"], found["validation"] = _hold_out(found["train"], validation)
+    if subset != 1.0:
+        found["train"] = split_share(found["train"], subset, subset_seed)[1]
     whole = found["train"]
     for name, part in found.items():
         if part.class_names != whole.class_names or part.n_classes != whole.n_classes:
