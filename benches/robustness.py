@@ -120,7 +120,7 @@ def times(given: argparse.Namespace) -> None:
 def chance(target: Victim, spikes: evprop.Spikes, labels: Any, budget: float) -> float:
     """Every spike moved by + or - the budget, drawn evenly: the mean accuracy over three draws."""
     found = []
-    for seed in range(3):
+    for seed in range(3 if budget > 0.0 else 1):
         rng = np.random.default_rng(seed)
         moved = np.clip(spikes.times + rng.choice([-budget, budget], spikes.n_spikes), 0.0, target.duration)
         order = np.lexsort((moved, spikes.samples))
@@ -139,15 +139,29 @@ def counts(given: argparse.Namespace) -> None:
         places = np.arange(0.0, min(last + given.grid, experiment.duration), given.grid)
         for on in given.on:
             target = victim(experiment, params, on, given.dt)
-            for way in ("left out", "added"):
-                made, row = spikes, [right(again(target), spikes, labels)]
-                for _ in range(given.most):
-                    more: Any = {"most": 1, "candidates": given.candidates}
-                    attack, grid = (delete_spikes, {}) if way == "left out" else (insert_spikes, {"times": places})
-                    made = attack(target, made, labels, **more, **grid).spikes
-                    row.append(right(again(target), made, labels))
+            for way in WAYS:
+                how: Any = {"most": given.most, "candidates": given.candidates, "places": places}
+                row = greedy(target, spikes, labels, way, **how)
                 add(rows, [group(run), type(target.simulator).__name__, way], row)
     print_rows(["run", "simulator", "attack"], range(given.most + 1), rows)
+
+
+WAYS = ("left out", "added")
+
+
+def greedy(
+    target: Victim, spikes: evprop.Spikes, labels: Any, way: str, *, most: int, candidates: int | None, places: Any
+) -> list[float]:
+    """Accuracies with 0 to `most` spikes left out, or added at `places` in time."""
+    made, row = spikes, [right(again(target), spikes, labels)]
+    for round_ in range(most):
+        how: Any = {"most": 1, "candidates": candidates}
+        if way == "left out":
+            made = delete_spikes(target, made, labels, **how).spikes
+        else:
+            made = insert_spikes(target, made, labels, **how, times=places, seed=round_).spikes
+        row.append(right(again(target), made, labels))
+    return row
 
 
 def harden(given: argparse.Namespace) -> None:

@@ -1,8 +1,9 @@
 """Trained nets for spoken words under attack: accuracy against the budget of spike times, with delays and without.
 
-    for task in fsdd-ff fsdd-ff-delays; do python benches/accuracy.py $task --seeds 0:1 --keep runs; done
-    EVPROP_DATA=... python benches/robustness_speech.py runs/fsdd-ff-0 runs/fsdd-ff-delays-0
+    for task in fsdd-ff fsdd-ff-delays; do python benches/accuracy.py $task --seeds 0:3 --keep runs; done
+    EVPROP_DATA=... python benches/robustness_speech.py runs/fsdd-ff-? runs/fsdd-ff-delays-?
 
+Runs whose names differ only in the number at their end are one row: the mean and the standard deviation over them.
 Run folders of the shipped experiments, the epoch chosen on the validation set. Attacks as in robustness.py, on the
 first samples of a shuffled test set. On the chips' models nets are as trained, without fine-tuning; the BrainScaleS-2
 model has all distortions of neurons and synapses, but room and delays as the net needs.
@@ -12,16 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import evprop
-from evprop.attacks import Victim, delete_spikes, insert_spikes, shift_times
+from evprop.attacks import Victim, shift_times
 from evprop.experiment import open_run
-from robustness import chance, right
+from robustness import WAYS, Rows, add, chance, greedy, group, print_rows, right
 
 LOIHI2 = evprop.Loihi2(dt=1.0, strict=False, clip_delays=True, dtype="float32")
 FREE = ("resources", "delay_range", "delay_step", "delay_jitter", "refractory_range", "link_rate")
@@ -52,7 +52,7 @@ def main() -> None:
     victims = {}
     for run in args.runs:
         experiment, params = open_run(run)
-        victims[run.name] = Victim(
+        victims[run] = Victim(
             experiment.net, params, experiment.loss, experiment.duration, experiment.simulator
         )
         test = experiment.data["test"]  # of one task for all runs
@@ -65,42 +65,34 @@ def main() -> None:
         counted(victims, spikes, labels, args)
 
 
-def print_row(names: Sequence[str], row: Sequence[float]) -> None:
-    print(f"| {' | '.join(names)} | {' | '.join(f'{value:.1f}' for value in row)} |", flush=True)
-
-
-def shifted(victims: dict[str, Victim], spikes: evprop.Spikes, labels: Any, args: argparse.Namespace) -> None:
+def shifted(victims: dict[Path, Victim], spikes: evprop.Spikes, labels: Any, args: argparse.Namespace) -> None:
     """Accuracy against the budget of spike times."""
-    head = " | ".join(f"{budget:g}" for budget in args.budgets)
-    print(f"\n| run | simulator | attack | {head} |\n|---|---|---|{'---:|' * len(args.budgets)}")
+    rows: Rows = {}
     for run, victim in victims.items():
         for name in args.on:
             target = on(victim, name)
-            names = [run, type(target.simulator).__name__]
-            print_row([*names, "by chance"], [chance(target, spikes, labels, budget) for budget in args.budgets])
+            names = [group(run), type(target.simulator).__name__]
+            add(rows, [*names, "by chance"], [chance(target, spikes, labels, budget) for budget in args.budgets])
             lent = None if name == "exact" else victim
             made = [
                 shift_times(target, spikes, labels, budget=budget, steps=args.steps, surrogate=lent).spikes
                 for budget in args.budgets
             ]
-            print_row([*names, "gradient of exact"], [right(target, one, labels) for one in made])
+            add(rows, [*names, "gradient of exact"], [right(target, one, labels) for one in made])
+    print_rows(["run", "simulator", "attack"], args.budgets, rows)
 
 
-def counted(victims: dict[str, Victim], spikes: evprop.Spikes, labels: Any, args: argparse.Namespace) -> None:
-    """Accuracy on the exact engine with spikes left out and added, of 20 tried for each."""
-    print(f"\n| run | attack | {' | '.join(map(str, range(args.most + 1)))} |\n|---|---|{'---:|' * (args.most + 1)}")
-    places = np.arange(0.0, 600.0, 20.0)
+def counted(victims: dict[Path, Victim], spikes: evprop.Spikes, labels: Any, args: argparse.Namespace) -> None:
+    """Accuracy with spikes left out and added, of 20 tried for each."""
+    rows: Rows = {}
     for run, victim in victims.items():
-        for way in ("left out", "added"):
-            made, row = spikes, [right(victim, spikes, labels)]
-            for round_ in range(args.most):
-                how: Any = {"most": 1, "candidates": 20}
-                if way == "left out":
-                    made = delete_spikes(victim, made, labels, **how).spikes
-                else:
-                    made = insert_spikes(victim, made, labels, **how, times=places, seed=round_).spikes
-                row.append(right(victim, made, labels))
-            print_row([run, way], row)
+        for name in args.on:
+            target = on(victim, name)
+            for way in WAYS:
+                how: Any = {"most": args.most, "candidates": 20, "places": np.arange(0.0, 600.0, 20.0)}
+                row = greedy(target, spikes, labels, way, **how)
+                add(rows, [group(run), type(target.simulator).__name__, way], row)
+    print_rows(["run", "simulator", "attack"], range(args.most + 1), rows)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,9 @@ def competition(bp: Pursuit, gbp: Pursuit, x: np.ndarray) -> None:
         spent = 1e3 * (time.process_time() - start) / len(x)
         found = [pursuit.residual(x, np.ascontiguousarray(codes[:, k])).max() for k in range(len(times))]
         print(f"| {name} | {' | '.join(f'{value:.1e}' for value in found)} | {spent:.1f} |", flush=True)
+        if isinstance(form, Loihi2LCA):
+            limit = form.residual_limit(pursuit, x, codes, np.add(times, form.settle)).max(axis=0)
+            print(f"| its limit: worst cases of all errors | {' | '.join(f'{v:.1e}' for v in limit)} | - |")
     stated = [3.0 * spiking.quantum / t + spiking.quantum / (2.0 * spiking.tau_mem) for t in times]
     shown = " | ".join(f"{value:.1e}" for value in stated)
     print(f"| stated for spikes on the exact engine: 3 quanta / run time + leak | {shown} | - |")

@@ -98,6 +98,20 @@ def test_spikes_end_where_the_solver_does(seed: int) -> None:
         assert residual.max() <= 3.0 * 2.0 / (time - 50.0) + 2.0 / (2.0 * 1000.0)
 
 
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**32 - 1), spread=st.floats(0.0, 0.2))
+def test_the_chip_stays_within_its_limit(seed: int, spread: float) -> None:
+    """At every time; and the limit falls with it, to a floor that the residual of other codes exceeds."""
+    pursuit, x = Pursuit(PACKED * np.linspace(1.0 - spread, 1.0 + spread, 20), l1=0.1), signals(2, seed)
+    chip, times = Loihi2LCA(drive=1024, dt=0.02, settle=20.0), np.array([40.0, 80.0, 160.0])
+    codes = chip.run(pursuit, x, times)
+    limit = chip.residual_limit(pursuit, x, codes, times)
+    for k in range(len(times)):
+        assert np.all(pursuit.residual(x, np.ascontiguousarray(codes[:, k])) <= limit[:, k])
+    assert np.all(np.diff(limit, axis=1) < 0.0)
+    assert np.all(limit[:, -1] < 0.5 * pursuit.residual(x, np.zeros((2, 20))))
+
+
 def test_spikes_are_more_exact_the_longer_they_run() -> None:
     pursuit, x = Pursuit(PACKED * np.linspace(0.8, 1.2, 20), l1=0.1), signals(6)
     exact = pursuit.solve(x, tolerance=1e-13).values

@@ -49,11 +49,13 @@ def ifgsm(
     norm: str,
     steps: int,
     step_size: float | None = None,
+    start: Any = None,
 ) -> Attack:
     """Push signals (batch, n_features) to smaller margins, no further than ``budget`` in ``norm``, "l2" or "linf".
 
     ``step_size`` is a of each of the ``steps``; None: budget / steps, with which the projection never acts. A signal
-    whose gradient is 0 stays where it is. Raises `ConfigError`, `ParameterError`, and what `PursuitClassifier.margins`
+    whose gradient is 0 stays where it is. ``start``: the codes of ``x``, where they are known, as `HasMargins.margins`
+    returns them. Raises `ConfigError`, `ParameterError`, and what `PursuitClassifier.margins`
     raises.
     """
     if norm not in ("l2", "linf"):
@@ -66,7 +68,7 @@ def ifgsm(
     if not np.isfinite(size) or size < 0.0:
         raise ParameterError(f"step_size is {size}; it must be finite and >= 0.")
     moved = x
-    margins, gradient, codes = classifier.margins(x, labels)
+    margins, gradient, codes = classifier.margins(x, labels, start=start)
     if budget == 0.0:
         return Attack(x.copy(), margins, margins <= 0.0)
     for _ in range(steps):

@@ -12,7 +12,7 @@ Two neurons for each atom, as in spiking_lca.py. All numbers below are the chip'
 So one spike stands for s_G 2^weight_exp pulse / beta of code times steps. Errors: weights of 8 bits; the rest of v over
 the threshold is lost at each spike, u/2 on average, that is a share of at most `drive` / (2 v_th); and what v has not
 paid back, as in spiking_lca.py. v of a neuron that is inhibited all the time ends at the chip's limit of 24 bits, which
-is harmless.
+is harmless. In the residual of the minimum's conditions the worst cases of these add up to `Loihi2LCA.residual_limit`.
 """
 
 from __future__ import annotations
@@ -72,11 +72,7 @@ class Loihi2LCA:
         `HardwareError` where a step's input exceeds 16 bits or u 24 bits.
         """
         at = check_times(times, self.settle)
-        pull = np.abs(check_rows(x, "x", pursuit.n_features) @ pursuit.dictionary)
-        if not pull.size or pull.max() == 0.0:
-            raise ParameterError("Loihi2LCA: the signals are 0, so that no scale of payloads fits them.")
-        beta = self.drive / float(pull.max())
-        dictionary_scale = LARGEST / float(np.abs(pursuit.dictionary).max())
+        beta, dictionary_scale = self._scales(pursuit, x)
         program, quantum = self._program(pursuit, beta, dictionary_scale)
         payloads = np.rint(x * (beta / dictionary_scale / 2.0**SIGNAL_EXP)).astype(np.int32)
         rows = np.floor(at / self.dt * (1.0 + 1e-12)).astype(np.int64)
@@ -89,6 +85,33 @@ class Loihi2LCA:
             counts = spike_counts(times_seen, run.units["code"][first:end], at, self.settle, 2 * pursuit.n_atoms)
             codes[sample] = decode(counts, at - self.settle) * (quantum * self.dt)
         return codes
+
+    def residual_limit(self, pursuit: Pursuit, x: Floats, codes: Floats, times: ArrayLike) -> Floats:
+        """(batch, n_times): how large `Pursuit.residual` of the codes that `run` returned may be.
+
+        With q the code times ms of one spike, it is the sum of the worst cases: 3 q / (t - settle), not paid back (no
+        run was seen to owe three spikes; all else follows from the registers' widths); half a unit of each payload,
+        times max ||d||_1; one unit of each weight, times ||x||_1 and ||a||_1; and max |a| drive / v_th, lost at
+        spikes.
+        """
+        at = check_times(times, self.settle)
+        beta, dictionary_scale = self._scales(pursuit, x)
+        largest = float(np.sum(pursuit.dictionary**2, axis=0).max())
+        threshold = LARGEST * 2**self.weight_exp * self.pulse
+        paid = 3.0 * threshold * largest / beta * self.dt / (at - self.settle)
+        payloads = 0.5 * 2.0**SIGNAL_EXP * dictionary_scale / beta * np.abs(pursuit.dictionary).sum(axis=0).max()
+        signal = np.abs(x).sum(axis=1, keepdims=True) / dictionary_scale
+        inhibition = np.abs(codes).sum(axis=2) * largest / LARGEST
+        lost = np.abs(codes).max(axis=2) * largest * self.drive / threshold
+        limit: Floats = paid + payloads + signal + inhibition + lost
+        return limit
+
+    def _scales(self, pursuit: Pursuit, x: Floats) -> tuple[float, float]:
+        """beta, and what makes integers of the dictionary."""
+        pull = np.abs(check_rows(x, "x", pursuit.n_features) @ pursuit.dictionary)
+        if not pull.size or pull.max() == 0.0:
+            raise ParameterError("Loihi2LCA: the signals are 0, so that no scale of payloads fits them.")
+        return self.drive / float(pull.max()), LARGEST / float(np.abs(pursuit.dictionary).max())
 
     def _program(self, pursuit: Pursuit, beta: float, dictionary_scale: float) -> tuple[Loihi2Program, float]:
         """The program, and the code times steps that one spike stands for."""
