@@ -124,6 +124,31 @@ def test_jittered_nets_have_no_other_distortion(task: str) -> None:
     assert sim == BrainScaleS2.ideal(spike_jitter=0.1, min_vdot=0.05)
 
 
+@pytest.mark.parametrize(
+    ("task", "distortion", "limit"),
+    [
+        ("", {}, None),
+        ("-steps-1", {"weight_bits": 16, "weight_scale": 1.0}, None),
+        ("-steps-2", {"weight_bits": 16, "weight_scale": 0.5}, None),
+        ("-3-bits", {"weight_bits": 3, "weight_scale": 7 / 8}, 8.0),
+        ("-2-bits", {"weight_bits": 2, "weight_scale": 3 / 4}, 4.0),
+        ("-range-2", {}, 2.0),
+        ("-thresholds", {"threshold_spread": 0.05}, None),
+        ("-taus-10", {"tau_mem_spread": 0.1, "tau_syn_spread": 0.1}, None),
+        ("-taus-20", {"tau_mem_spread": 0.2, "tau_syn_spread": 0.2}, None),
+    ],
+)
+def test_distorted_nets_have_one_distortion_each(
+    task: str, distortion: dict[str, float], limit: float | None
+) -> None:
+    e = build_experiment(load_config(f"yin-yang-distorted{task}", ["simulator.chip=3"]))
+    assert e.simulator == BrainScaleS2.ideal(chip=3, min_vdot=0.05, **distortion)
+    clips = [c for c in e.callbacks if isinstance(c, evprop.callbacks.ClipWeights)]
+    wanted = [] if limit is None else [{"input_hidden": limit, "hidden_output": limit}]
+    assert [c.limits for c in clips] == wanted
+    assert (e.config["training.epochs"], e.config["optimiser.schedule.over"]) == (15, 15)
+
+
 def test_it_learns_from_the_membrane_that_the_converter_shows() -> None:
     """Spikes plus readout: hidden spikes and 8-bit codes of the outputs' membranes are all that the host sees."""
     hidden = {"tau_mem": 6.0, "tau_syn": 6.0, "t_ref": 32.0}

@@ -189,7 +189,10 @@ class Spikes:
         fired = self._fired
         if fired is None:
             flat = np.zeros(len(self) * self.n_units, np.bool_)
-            flat[self.samples * self.n_units + self.units] = True
+            # where each sample begins, then the unit: in one array, of one type
+            at = np.arange(0, len(flat), self.n_units).repeat(self.counts_per_sample())
+            at += self.units.astype(np.int64)
+            flat[at] = True
             fired = flat.reshape(len(self), self.n_units)
             fired.setflags(write=False)
             object.__setattr__(self, "_fired", fired)
