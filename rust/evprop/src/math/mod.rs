@@ -8,5 +8,5 @@ pub mod ticks;
 
 pub use lines::Lines;
 pub use real::Real;
-pub use simd::{Simd, prefetch};
+pub use simd::{Simd, prefetch, prefetch_all};
 pub use ticks::Ticks;

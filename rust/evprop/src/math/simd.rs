@@ -77,6 +77,14 @@ pub fn prefetch<T>(column: &[T], at: usize) {
     let _ = (column, at);
 }
 
+/// The same for all of a column.
+#[inline(always)]
+pub fn prefetch_all<T>(column: &[T]) {
+    for at in (0..column.len()).step_by((64 / size_of::<T>()).max(1)) {
+        prefetch(column, at);
+    }
+}
+
 /// Compiles one function body for each vector width and dispatches on its first argument, a [`Simd`].
 /// The body may call only functions that are `#[inline(always)]`.
 #[macro_export]

@@ -11,20 +11,25 @@
 //! negative current only rises towards 0. A pass reads one pair of columns and writes another, so nothing is undone
 //! where a suspect does cross: the earliest crossing becomes an event of its own, and the pass is made again up to
 //! there. Order at one instant: all crossings, then all arrivals.
+mod passes;
+
 use super::eventwise::{Inlet, Member, Source};
 use super::queue::{Pending, Queue};
 use super::suspects::for_each;
 use super::{Limits, Spike};
 use crate::error::Result;
-use crate::math::{Real, Simd};
+use crate::math::{Real, Simd, prefetch_all};
 use crate::neuron::Constants;
 use crate::neuron::crossing::first_crossing;
-use crate::neuron::flow::{Propagator, Propagators, propagator};
-use crate::neuron::modes::{Modes, Parts, PartsMut, gamma};
+use crate::neuron::flow::{Propagator, Propagators};
+use crate::neuron::modes::{Modes, gamma};
 use crate::projection::{Row, RowDelay, Synapses};
 use crate::record::arrivals::{Afferent, RowArrival, rows};
 use crate::record::buckets::Buckets;
-use crate::vectorised;
+use passes::{
+    BLOCK, add_row, look, pass_each, pass_shared, stretch, suspects_in_columns, suspects_in_modes, take_and_look,
+};
+use std::ops::Range;
 
 /// State of one member, as columns over its neurons.
 #[derive(Debug, Clone, Default)]
@@ -38,8 +43,8 @@ struct Bank<T> {
     guard: Vec<T>,
     /// Neurons whose V is held for a while.
     held: Vec<u32>,
-    /// Whether the neuron may have crossed in the last pass, in whole eights.
-    may: Vec<u8>,
+    /// By block of neurons: whether any may have crossed in the last pass.
+    flags: Vec<bool>,
     /// In place of `u` and `i`, where time passes for all neurons alike.
     modes: Option<Modes<T>>,
     /// What the last pass took them by.
@@ -114,10 +119,10 @@ fn guard<T: Real>(theta: T) -> T {
 
 impl<T: Real> Bank<T> {
     fn reset(&mut self, c: &Constants<T>) {
-        let Self { u, i, next_u, next_i, guard, held, may, modes, taken } = self;
+        let Self { u, i, next_u, next_i, guard, held, flags, modes, taken } = self;
         *taken = None;
-        may.clear();
-        may.resize(c.n.next_multiple_of(8), 0);
+        flags.clear();
+        flags.resize(c.n.div_ceil(BLOCK), false);
         guard.clear();
         guard.extend(c.theta[..c.n].iter().map(|&theta| self::guard(theta)));
         held.clear();
@@ -154,6 +159,20 @@ impl<T: Real> Bank<T> {
             Some(modes) => modes.set(l, (i, u)),
             None => (self.u[l], self.i[l]) = (u, i),
         }
+    }
+
+    /// Those of a block who may cross within span `d`.
+    #[inline(always)]
+    fn suspects(&self, simd: Simd, c: &Constants<T>, d: T, own: Range<usize>, mut visit: impl FnMut(usize)) {
+        let (guard, mut may) = (&self.guard[own.clone()], [0; BLOCK]);
+        match &self.modes {
+            Some(modes) => suspects_in_modes(simd, d * c.inv_mem[0], guard, modes.parts(), own.start, &mut may),
+            None => {
+                let (u, i) = (&self.u[own.clone()], &self.i[own.clone()]);
+                suspects_in_columns(simd, d, &c.inv_mem[own.clone()], guard, u, i, &mut may);
+            }
+        }
+        for_each(&may, |l| visit(own.start + l));
     }
 
     /// What the last pass found is so.
@@ -253,6 +272,9 @@ impl<T: Real> Abreast<T> {
             if arriving.is_some() {
                 if next_outside <= arrival {
                     sent += 1;
+                    if let Some(&RowArrival { afferent, sender, .. }) = outside.get(sent) {
+                        prefetch_all(inlets[sources[afferent as usize]].synapses.row(sender as usize).weight);
+                    }
                 } else {
                     self.inside.pop();
                 }
@@ -327,20 +349,20 @@ impl<T: Real> Abreast<T> {
                 Some(a) if a.member == m && a.row.targets.is_none() => a.row.weight,
                 _ => &self.nothing[..c.n],
             };
-            let Bank { u, i, next_u, next_i, guard, may, modes, taken, .. } = bank;
+            let Bank { u, i, next_u, next_i, guard, flags, modes, taken, .. } = bank;
             if let Some(modes) = modes {
                 let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
                 *taken = Some(p);
                 let span = d * c.inv_mem[0];
                 any |= match waiting.take_if(|(member, _)| *member == m) {
-                    Some((_, row)) => take_and_look(play.simd, span, guard, row, modes.parts_mut(), may),
-                    None => look(play.simd, span, guard, modes.parts(), may),
+                    Some((_, row)) => take_and_look(play.simd, span, guard, row, modes.parts_mut(), flags),
+                    None => look(play.simd, span, guard, modes.parts(), flags),
                 };
             } else if c.homogeneous {
                 let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
-                any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, may);
+                any |= pass_shared(play.simd, p, d * c.inv_mem[0], guard, add, u, i, next_u, next_i, flags);
             } else {
-                any |= pass_each(play.simd, d, c, guard, add, u, i, next_u, next_i, may);
+                any |= pass_each(play.simd, d, c, guard, add, u, i, next_u, next_i, flags);
             }
         }
         any
@@ -367,7 +389,10 @@ impl<T: Real> Abreast<T> {
             let c = member.constants;
             let bank = &self.banks[m];
             self.suspects.clear();
-            for_each(&bank.may, |l| self.suspects.push(l as u32));
+            for (block, _) in bank.flags.iter().enumerate().filter(|(_, flag)| **flag) {
+                let own = block * BLOCK..((block + 1) * BLOCK).min(c.n);
+                bank.suspects(play.simd, c, d, own, |unit| self.suspects.push(unit as u32));
+            }
             for &unit in &self.suspects {
                 let (neuron, l) = (c.neuron(unit as usize), unit as usize);
                 let (u, i) = bank.get(l);
@@ -459,228 +484,10 @@ impl<'a, T: Real> Play<'a, '_, T> {
     }
 }
 
-/// Neurons that are taken together where they are so many: a length that the compiler knows.
-const BLOCK: usize = 64;
-
-/// Whether a state may cross within a span: false only if it surely does not.
-#[inline(always)]
-fn may_cross<T: Real>(u: T, i: T, span_over_tau: T, guard: T) -> bool {
-    let steepest = (i.larger(T::ZERO) - u).larger(T::ZERO);
-    u + span_over_tau * stretch::<T>() * steepest > guard
-}
-
-/// Covers the rounding of the tangent's rise.
-#[inline(always)]
-fn stretch<T: Real>() -> T {
-    T::ONE + T::of(64.0) * T::EPSILON
-}
-
 /// A state that started with current `i0 > 0` and at its end still rises below threshold did not cross: it is concave.
 /// Rising is asked for with a margin: after a long span both have decayed to nothing, and nothing is not above nothing.
 #[inline(always)]
 fn settled<T: Real>(i0: T, end_u: T, end_i: T, theta: T) -> bool {
     let margin = T::ONE - T::of(32.0) * T::EPSILON;
     (i0 > T::ZERO) & (end_i * margin > end_u) & (end_u <= theta)
-}
-
-vectorised! {
-    /// One propagator for all; `may` tells who may cross.
-    fn pass_shared<T>(
-        p: Propagator<T>,
-        span: T,
-        guard: &[T],
-        add: &[T],
-        u0: &[T],
-        i0: &[T],
-        u1: &mut [T],
-        i1: &mut [T],
-        may: &mut [u8],
-    ) -> bool {
-        let mut any = false;
-        for first in (0..guard.len()).step_by(BLOCK) {
-            let own = first..(first + BLOCK).min(guard.len());
-            let (guard, add, u0, i0) = (&guard[own.clone()], &add[own.clone()], &u0[own.clone()], &i0[own.clone()]);
-            let (u1, i1, may) = (&mut u1[own.clone()], &mut i1[own.clone()], &mut may[own]);
-            any |= match u1.len() {
-                BLOCK => shared_lanes(BLOCK, p, span, guard, add, u0, i0, u1, i1, may),
-                rest => shared_lanes(rest, p, span, guard, add, u0, i0, u1, i1, may),
-            };
-        }
-        any
-    }
-}
-
-vectorised! {
-    /// A propagator for each.
-    fn pass_each<T>(
-        d: T,
-        c: &Constants<T>,
-        guard: &[T],
-        add: &[T],
-        u0: &[T],
-        i0: &[T],
-        u1: &mut [T],
-        i1: &mut [T],
-        may: &mut [u8],
-    ) -> bool {
-        let (inv_mem, inv_slow, rate, gain) = (&c.inv_mem, &c.inv_slow, &c.rate, &c.gain);
-        each_lane(d, inv_mem, inv_slow, rate, gain, &c.lin, &c.mem_slow, guard, add, u0, i0, u1, i1, may)
-    }
-}
-
-vectorised! {
-    /// Adds a row, and tells who may cross then.
-    fn take_and_look<T>(span: T, guard: &[T], row: &[T], parts: PartsMut<'_, T>, may: &mut [u8]) -> bool {
-        let PartsMut { x, z, by, of_x, of_y } = parts;
-        let mut any = false;
-        for first in (0..guard.len()).step_by(BLOCK) {
-            let own = first..(first + BLOCK).min(guard.len());
-            let (guard, row, may) = (&guard[own.clone()], &row[own.clone()], &mut may[own.clone()]);
-            let (x, z) = (&mut x[own.clone()], &mut z[own]);
-            any |= match guard.len() {
-                BLOCK => take_lanes(BLOCK, span, guard, row, x, z, by, of_x, of_y, may),
-                rest => take_lanes(rest, span, guard, row, x, z, by, of_x, of_y, may),
-            };
-        }
-        any
-    }
-}
-
-vectorised! {
-    /// Who may cross, of neurons in modes.
-    fn look<T>(span: T, guard: &[T], parts: Parts<'_, T>, may: &mut [u8]) -> bool {
-        let Parts { x, z, of_x, of_y } = parts;
-        let mut any = false;
-        for first in (0..guard.len()).step_by(BLOCK) {
-            let own = first..(first + BLOCK).min(guard.len());
-            let (guard, x, z, may) = (&guard[own.clone()], &x[own.clone()], &z[own.clone()], &mut may[own]);
-            any |= match guard.len() {
-                BLOCK => look_lanes(BLOCK, span, guard, x, z, of_x, of_y, may),
-                rest => look_lanes(rest, span, guard, x, z, of_x, of_y, may),
-            };
-        }
-        any
-    }
-}
-
-vectorised! {
-    fn add_row<T>(i: &mut [T], row: &[T]) {
-        for (i, &w) in i.iter_mut().zip(row) {
-            *i += w;
-        }
-    }
-}
-
-// The loops over lanes: every column is an argument of its own, because arguments do not alias.
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn take_lanes<T: Real>(
-    n: usize,
-    span: T,
-    guard: &[T],
-    row: &[T],
-    x: &mut [T],
-    z: &mut [T],
-    by: (T, T),
-    of_x: T,
-    of_y: (T, T),
-    may: &mut [u8],
-) -> bool {
-    let (guard, row, x, z, may) = (&guard[..n], &row[..n], &mut x[..n], &mut z[..n], &mut may[..n]);
-    let mut any = false;
-    for l in 0..n {
-        let (more_x, less_z) = (x[l] + row[l] * by.0, z[l] - row[l] * by.1);
-        (x[l], z[l]) = (more_x, less_z);
-        let suspect = may_cross(more_x * of_y.0 + less_z * of_y.1, more_x * of_x, span, guard[l]);
-        any |= suspect;
-        may[l] = u8::from(suspect);
-    }
-    any
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn look_lanes<T: Real>(
-    n: usize,
-    span: T,
-    guard: &[T],
-    x: &[T],
-    z: &[T],
-    of_x: T,
-    of_y: (T, T),
-    may: &mut [u8],
-) -> bool {
-    let (guard, x, z, may) = (&guard[..n], &x[..n], &z[..n], &mut may[..n]);
-    let mut any = false;
-    for l in 0..n {
-        let (u, i) = (x[l] * of_y.0 + z[l] * of_y.1, x[l] * of_x);
-        let suspect = may_cross(u, i, span, guard[l]);
-        any |= suspect;
-        may[l] = u8::from(suspect);
-    }
-    any
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn shared_lanes<T: Real>(
-    n: usize,
-    p: Propagator<T>,
-    span: T,
-    guard: &[T],
-    add: &[T],
-    u0: &[T],
-    i0: &[T],
-    u1: &mut [T],
-    i1: &mut [T],
-    may: &mut [u8],
-) -> bool {
-    let (guard, add, u0, i0) = (&guard[..n], &add[..n], &u0[..n], &i0[..n]);
-    let (u1, i1, may) = (&mut u1[..n], &mut i1[..n], &mut may[..n]);
-    let mut any = false;
-    for l in 0..n {
-        let (u, i) = (u0[l], i0[l]);
-        let suspect = may_cross(u, i, span, guard[l]);
-        any |= suspect;
-        may[l] = u8::from(suspect);
-        u1[l] = u * p.mem + i * p.kappa;
-        i1[l] = i * p.syn + add[l];
-    }
-    any
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn each_lane<T: Real>(
-    d: T,
-    inv_mem: &[T],
-    inv_slow: &[T],
-    rate: &[T],
-    gain: &[T],
-    lin: &[T],
-    mem_slow: &[T],
-    guard: &[T],
-    add: &[T],
-    u0: &[T],
-    i0: &[T],
-    u1: &mut [T],
-    i1: &mut [T],
-    may: &mut [u8],
-) -> bool {
-    let n = u1.len();
-    let (inv_mem, inv_slow, rate, gain) = (&inv_mem[..n], &inv_slow[..n], &rate[..n], &gain[..n]);
-    let (lin, mem_slow, guard, add) = (&lin[..n], &mem_slow[..n], &guard[..n], &add[..n]);
-    let (u0, i0, i1, may) = (&u0[..n], &i0[..n], &mut i1[..n], &mut may[..n]);
-    let mut any = false;
-    for l in 0..n {
-        let (u, i) = (u0[l], i0[l]);
-        let p = propagator(d, inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
-        let suspect = may_cross(u, i, d * inv_mem[l], guard[l]);
-        any |= suspect;
-        may[l] = u8::from(suspect);
-        u1[l] = u * p.mem + i * p.kappa;
-        i1[l] = i * p.syn + add[l];
-    }
-    any
 }
