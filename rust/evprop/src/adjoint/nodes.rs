@@ -155,21 +155,26 @@ impl<T: Real> Nodes<T> {
         self.nodes[self.head[i]]
     }
 
+    /// The nodes of neuron `i` so far, and the one at infinity.
+    fn own(&self, i: usize) -> &[Node<T>] {
+        &self.nodes[self.head[i]..self.offsets[i + 1]]
+    }
+
     /// The nodes of neuron `i` from the first strictly after `s` on.
     pub fn after(&self, i: usize, s: f64) -> &[Node<T>] {
-        let own = &self.nodes[self.head[i]..self.offsets[i + 1]];
+        let own = self.own(i);
         &own[own.partition_point(|node| node.time <= s)..]
     }
 
     /// The first node of neuron `i` strictly after `s` (the last is at infinity), and when the one before it is.
     pub fn around(&self, i: usize, s: f64) -> (f64, Node<T>) {
-        let own = &self.nodes[self.head[i]..self.offsets[i + 1]];
+        let own = self.own(i);
         let at = own.partition_point(|node| node.time <= s);
         (if at > 0 { own[at - 1].time } else { f64::NEG_INFINITY }, own[at])
     }
 
     /// Whether each node of neuron `i` ends a span.
     pub fn all_end_spans(&self, i: usize) -> bool {
-        self.nodes[self.head[i]..self.offsets[i + 1]].iter().all(|node| node.ends_span)
+        self.own(i).iter().all(|node| node.ends_span)
     }
 }

@@ -27,7 +27,8 @@ use crate::projection::{Row, RowDelay, Synapses};
 use crate::record::arrivals::{Afferent, RowArrival, rows};
 use crate::record::buckets::Buckets;
 use passes::{
-    BLOCK, add_row, look, pass_each, pass_shared, stretch, suspects_in_columns, suspects_in_modes, take_and_look,
+    BLOCK, add_row, block_of, look, pass_each, pass_shared, stretch, suspects_in_columns, suspects_in_modes,
+    take_and_look,
 };
 use std::ops::Range;
 
@@ -390,8 +391,7 @@ impl<T: Real> Abreast<T> {
             let bank = &self.banks[m];
             self.suspects.clear();
             for (block, _) in bank.flags.iter().enumerate().filter(|(_, flag)| **flag) {
-                let own = block * BLOCK..((block + 1) * BLOCK).min(c.n);
-                bank.suspects(play.simd, c, d, own, |unit| self.suspects.push(unit as u32));
+                bank.suspects(play.simd, c, d, block_of(block, c.n), |unit| self.suspects.push(unit as u32));
             }
             for &unit in &self.suspects {
                 let (neuron, l) = (c.neuron(unit as usize), unit as usize);

@@ -68,8 +68,9 @@ impl<T: Real> Rows<T> {
             (vec![f64::NEG_INFINITY; n], vec![T::ZERO; n], vec![T::ZERO; n]);
         for i in 0..n {
             let c = lives.constants.neuron(i);
-            rows.columns.push(c, gamma_of(c).unwrap_or(0.0));
-            if gamma_of(c).is_some() && lives.sources.is_empty() && lives.nodes.all_end_spans(i) {
+            let gamma = gamma_of(c);
+            rows.columns.push(c, gamma.unwrap_or(0.0));
+            if gamma.is_some() && lives.sources.is_empty() && lives.nodes.all_end_spans(i) {
                 // The first arrival looks for its node.
                 rows.time[i] = f64::NEG_INFINITY;
             } else {
@@ -86,6 +87,9 @@ impl<T: Real> Rows<T> {
 
     /// A dense row whose spike sets out at `t`.
     pub fn arrive(&mut self, simd: Simd, lives: &Lives<'_, T>, t: f64, row: &Row<'_, T>) {
+        if self.others.len() == self.s.len() {
+            return;
+        }
         for (k, s) in self.s.iter_mut().enumerate() {
             *s = t + row.delay_of(k);
         }

@@ -5,9 +5,16 @@ use crate::neuron::Constants;
 use crate::neuron::flow::{Propagator, propagator};
 use crate::neuron::modes::{Parts, PartsMut};
 use crate::vectorised;
+use std::ops::Range;
 
 /// Neurons of a block: a length that the compiler knows.
 pub const BLOCK: usize = 64;
+
+/// The neurons of a block, of `n` in all.
+#[inline(always)]
+pub fn block_of(number: usize, n: usize) -> Range<usize> {
+    number * BLOCK..((number + 1) * BLOCK).min(n)
+}
 
 /// Whether a state may cross within a span: false only if it surely does not.
 #[inline(always)]
@@ -98,7 +105,7 @@ vectorised! {
     ) -> bool {
         let mut any = false;
         for (block, flag) in flags.iter_mut().enumerate() {
-            let own = block * BLOCK..((block + 1) * BLOCK).min(guard.len());
+            let own = block_of(block, guard.len());
             let (guard, add, u0, i0) = (&guard[own.clone()], &add[own.clone()], &u0[own.clone()], &i0[own.clone()]);
             let (u1, i1) = (&mut u1[own.clone()], &mut i1[own]);
             *flag = match u1.len() {
@@ -126,7 +133,7 @@ vectorised! {
     ) -> bool {
         let mut any = false;
         for (block, flag) in flags.iter_mut().enumerate() {
-            let own = block * BLOCK..((block + 1) * BLOCK).min(guard.len());
+            let own = block_of(block, guard.len());
             let (inv_mem, inv_slow, rate) = (&c.inv_mem[own.clone()], &c.inv_slow[own.clone()], &c.rate[own.clone()]);
             let (gain, lin, mem_slow) = (&c.gain[own.clone()], &c.lin[own.clone()], &c.mem_slow[own.clone()]);
             let (guard, add, u0, i0) = (&guard[own.clone()], &add[own.clone()], &u0[own.clone()], &i0[own.clone()]);
