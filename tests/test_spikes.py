@@ -47,6 +47,34 @@ def test_sizes() -> None:
     assert repr(s) == "Spikes(3 samples, 5 spikes, 4 units, 0.5 to 7.25 ms)"
 
 
+def test_who_spikes_and_who_spikes_first() -> None:
+    s = example()
+    assert s.fired().tolist() == (s.counts() > 0).tolist()
+    assert s.first_units().tolist() == [s.units[0], -1, s.units[3]]
+    assert s.first_units().dtype == np.int64
+    together = Spikes([1.0, 1.0], [3, 1], [0, 2], n_units=4)
+    assert together.first_units().tolist() == [3]  # as listed
+    assert len(Spikes([], [], [0], n_units=1).first_units()) == 0
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])
+def test_samples_are_taken_by_any_integers(dtype: str) -> None:
+    s = example()
+    taken = s[np.array([2, 0, 0, 1], dtype)]
+    assert as_lists(taken) == [as_lists(s)[k] for k in (2, 0, 0, 1)]
+    with pytest.raises(IndexError, match="sample 3 is out of range: there are 3 samples"):
+        s[np.array([0, 3], dtype)]
+
+
+def test_samples_are_taken_from_the_end() -> None:
+    s = example()
+    assert as_lists(s[np.array([-1, -3])]) == [as_lists(s)[2], as_lists(s)[0]]
+    with pytest.raises(IndexError, match="sample -4 is out of range"):
+        s[np.array([-4])]
+    with pytest.raises(IndexError, match="out of range"):
+        s[np.array([2**64 - 1], np.uint64)]
+
+
 def test_nothing_can_be_changed() -> None:
     s = example()
     for part in (s, s[1:], s[np.array([2, 0])], s.crop(3.0)):

@@ -120,6 +120,15 @@ class CorePursuit:
 def check_spikes(
     times: _Floats, units: NDArray[np.uint32], offsets: NDArray[np.int64], n_units: int
 ) -> None: ...
+def fired(
+    times: _Floats, units: NDArray[np.uint32], offsets: NDArray[np.int64], n_units: int
+) -> NDArray[np.bool_]: ...
+def first_units(
+    times: _Floats, units: NDArray[np.uint32], offsets: NDArray[np.int64]
+) -> NDArray[np.int64]: ...
+def take_samples(
+    times: _Floats, units: NDArray[np.uint32], offsets: NDArray[np.int64], index: NDArray[np.int64]
+) -> _Spikes: ...
 def simulate(
     core: CoreNetwork,
     params: list[_Array],

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NoReturn, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _core
 from .errors import DtypeError, ShapeError, SpikesError
 
 Times = NDArray[np.float64]
@@ -188,15 +189,17 @@ class Spikes:
         """(batch, n_units) bool, read-only: whether a unit spiked at all in a sample."""
         fired = self._fired
         if fired is None:
-            flat = np.zeros(len(self) * self.n_units, np.bool_)
-            # where each sample begins, then the unit: in one array, of one type
-            at = np.arange(0, len(flat), self.n_units).repeat(self.counts_per_sample())
-            at += self.units.astype(np.int64)
-            flat[at] = True
-            fired = flat.reshape(len(self), self.n_units)
+            fired = _core.fired(self.times, self.units, self.offsets, self.n_units)
             fired.setflags(write=False)
             object.__setattr__(self, "_fired", fired)
         return fired
+
+    def first_units(self) -> NDArray[np.int64]:
+        """(batch,) int64: the unit of each sample's first spike, -1 in a sample without one.
+
+        Among spikes at the very same time it is the one that is listed first.
+        """
+        return _core.first_units(self.times, self.units, self.offsets)
 
     def counts_per_unit(self) -> NDArray[np.int64]:
         """(n_units,) int64: the number of spikes of each unit, all samples together."""
@@ -282,17 +285,11 @@ class Spikes:
 
     def _take(self, index: NDArray[Any]) -> Spikes:
         """Any samples, in any order, repeated if asked for: one gather."""
-        counts = self.counts_per_sample()[index]  # raises IndexError itself
-        offsets = np.empty(len(index) + 1, np.int64)
-        offsets[0] = 0
-        np.add.accumulate(counts, out=offsets[1:])
-        # a spike of sample k lies at (its place in the result) + (where k starts here) - (where k starts there)
-        shift = self.offsets[:-1][index]
-        shift -= offsets[:-1]
-        where = shift.repeat(counts)
-        where += np.arange(len(where))
+        if index.dtype == np.uint64:
+            index = np.minimum(index, np.uint64(len(self)))  # beyond the last sample, and an int64
+        which = np.ascontiguousarray(index, dtype=np.int64)
         return Spikes._trusted(
-            self.times.take(where), self.units.take(where), offsets, self.n_units, self._latest
+            *_core.take_samples(self.times, self.units, self.offsets, which), self.n_units, self._latest
         )
 
     def crop(self, duration: float) -> Spikes:

@@ -219,18 +219,6 @@ def check_silent(loss: str, silent: float | None) -> None:
         )
 
 
-def earliest_unit(record: Record, population: str) -> Labels:
-    """(batch,) int64: the unit of the first spike of each sample, -1 without a spike.
-
-    Among spikes at the very same time the one that the record lists first wins.
-    """
-    spikes = record.spikes[population]
-    labels = np.full(record.batch_size, -1, np.int64)
-    fired = spikes.counts_per_sample() > 0
-    labels[fired] = spikes.units[spikes.offsets[:-1][fired]]
-    return labels
-
-
 def readout_cotangents(record: Record, population: str, index: int, cotangent: Any) -> dict[str, list[Any]]:
     """One cotangent at its place among the record's readouts of the population."""
     cotangents: list[Any] = [None] * len(record.readouts[population])

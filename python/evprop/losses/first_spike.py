@@ -26,7 +26,6 @@ from .base import (
     check_labels,
     check_positive,
     check_silent,
-    earliest_unit,
     evaluate_first_spikes,
     output_population,
 )
@@ -64,9 +63,8 @@ class FirstSpike(Loss):
         )
 
     def predict(self, record: Record) -> Labels:
-        return earliest_unit(
-            record, output_population(record.network, self.population, "FirstSpike", spiking=True)
-        )
+        population = output_population(record.network, self.population, "FirstSpike", spiking=True)
+        return record.spikes[population].first_units()
 
     def first_spikes_of(self, net: Network) -> str | None:
         return output_population(net, self.population, "FirstSpike", spiking=True)

@@ -26,7 +26,6 @@ from .base import (
     check_labels,
     check_positive,
     check_silent,
-    earliest_unit,
     evaluate_first_spikes,
     output_population,
 )
@@ -56,9 +55,8 @@ class RelativeMSE(Loss):
         return evaluate_first_spikes(loss_relative_mse, record, name, targets, self.delta, silent)
 
     def predict(self, record: Record) -> Labels:
-        return earliest_unit(
-            record, output_population(record.network, self.population, "RelativeMSE", spiking=True)
-        )
+        population = output_population(record.network, self.population, "RelativeMSE", spiking=True)
+        return record.spikes[population].first_units()
 
     def first_spikes_of(self, net: Network) -> str | None:
         return output_population(net, self.population, "RelativeMSE", spiking=True)

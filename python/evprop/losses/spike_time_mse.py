@@ -17,7 +17,7 @@ from .._core import loss_spike_time_mse
 from ..errors import TargetError
 from ..network import Network
 from ..record import Record
-from .base import Floats, Labels, Loss, LossResult, check_silent, earliest_unit, output_population
+from .base import Floats, Labels, Loss, LossResult, check_silent, output_population
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,8 @@ class SpikeTimeMSE(Loss):
         return LossResult(values, {name: d_times})
 
     def predict(self, record: Record) -> Labels:
-        return earliest_unit(
-            record, output_population(record.network, self.population, "SpikeTimeMSE", spiking=True)
-        )
+        population = output_population(record.network, self.population, "SpikeTimeMSE", spiking=True)
+        return record.spikes[population].first_units()
 
     def first_spikes_of(self, net: Network) -> str | None:
         return output_population(net, self.population, "SpikeTimeMSE", spiking=True)

@@ -26,6 +26,9 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<sparse::CorePursuit>()?;
     m.add_class::<training::CoreTraining>()?;
     m.add_function(wrap_pyfunction!(spikes::check_spikes, m)?)?;
+    m.add_function(wrap_pyfunction!(spikes::fired, m)?)?;
+    m.add_function(wrap_pyfunction!(spikes::first_units, m)?)?;
+    m.add_function(wrap_pyfunction!(spikes::take_samples, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::simulate, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::replay, m)?)?;
     m.add_function(wrap_pyfunction!(simulate::trace, m)?)?;

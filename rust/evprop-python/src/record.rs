@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use evprop::Result;
 use evprop::cuda::{Number, Resident};
 use evprop::record::{PopulationRecord, Readout, ReadoutRequest, ReadoutValues, Record};
-use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
+use numpy::{IntoPyArray, PyArrayDyn, PyArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 
 use crate::arrays::Scalar;
 use crate::enter::enter;
 use crate::errors::{named, raise};
+use crate::spikes::SpikeArrays;
 
 /// A record, wherever it lies.
 pub enum Kept<T> {
@@ -107,8 +108,6 @@ macro_rules! either {
     };
 }
 pub(crate) use either;
-
-type SpikeArrays<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 
 #[pymethods]
 impl CoreRecord {

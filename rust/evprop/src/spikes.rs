@@ -103,6 +103,51 @@ impl<'a> SpikeBatch<'a> {
     }
 }
 
+/// Whether each of `n_units` units spikes at all, sample by sample.
+pub fn fired(batch: &SpikeBatch<'_>, n_units: usize) -> Result<Vec<bool>> {
+    let mut fired = vec![false; batch.len() * n_units];
+    for (sample, flags) in fired.chunks_exact_mut(n_units).enumerate() {
+        for (index, &unit) in batch.sample(sample).units.iter().enumerate() {
+            let Some(flag) = flags.get_mut(unit as usize) else {
+                return Err(Error::SpikeUnit { sample, index, unit, n_units });
+            };
+            *flag = true;
+        }
+    }
+    Ok(fired)
+}
+
+/// The unit of each sample's first spike, -1 in a sample without one.
+pub fn first_units(batch: &SpikeBatch<'_>) -> Vec<i64> {
+    (0..batch.len()).map(|b| batch.sample(b).units.first().map_or(-1, |&unit| i64::from(unit))).collect()
+}
+
+/// Times, units and offsets of a batch of their own.
+pub type Taken = (Vec<f64>, Vec<u32>, Vec<i64>);
+
+/// The samples `which`, in that order. Looks at what it takes alone, however large the batch is.
+pub fn take(times: &[f64], units: &[u32], offsets: &[i64], which: &[usize]) -> Result<Taken> {
+    let wrong = |b: usize| {
+        let problem = format!("give sample {b} no place in {} times and {} units", times.len(), units.len());
+        Error::SpikeOffsets { problem, n_spikes: times.len() }
+    };
+    let train = |&b: &usize| {
+        let range = *offsets.get(b)? as usize..*offsets.get(b + 1)? as usize;
+        Some(Train { times: times.get(range.clone())?, units: units.get(range)? })
+    };
+    let trains = which.iter().map(|b| train(b).ok_or_else(|| wrong(*b))).collect::<Result<Vec<_>>>()?;
+    let n_spikes = trains.iter().map(Train::len).sum();
+    let (mut times, mut units) = (Vec::with_capacity(n_spikes), Vec::with_capacity(n_spikes));
+    let mut offsets = Vec::with_capacity(which.len() + 1);
+    offsets.push(0);
+    for train in trains {
+        times.extend_from_slice(train.times);
+        units.extend_from_slice(train.units);
+        offsets.push(times.len() as i64);
+    }
+    Ok((times, units, offsets))
+}
+
 fn check_offsets(offsets: &[i64], n_spikes: usize) -> Result<()> {
     let wrong = |problem: String| Err(Error::SpikeOffsets { problem, n_spikes });
     let (Some(&first), Some(&last)) = (offsets.first(), offsets.last()) else {
@@ -128,6 +173,21 @@ pub fn check(times: &[f64], units: &[u32], offsets: &[i64], n_units: usize) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_tells_who_fired_and_gives_samples() {
+        let (times, units, offsets) = ([1.0, 2.0, 2.5, 0.5], [2, 0, 2, 1], [0, 3, 3, 4]);
+        let batch = SpikeBatch::new(&times, &units, &offsets).unwrap();
+        assert_eq!(fired(&batch, 3).unwrap(), [true, false, true, false, false, false, false, true, false]);
+        assert!(matches!(fired(&batch, 2), Err(Error::SpikeUnit { sample: 0, index: 0, unit: 2, n_units: 2 })));
+        assert_eq!(first_units(&batch), [2, -1, 1]);
+        let taken = take(&times, &units, &offsets, &[2, 1, 0, 2]);
+        assert_eq!(taken, Ok((vec![0.5, 1.0, 2.0, 2.5, 0.5], vec![1, 2, 0, 2, 1], vec![0, 1, 1, 4, 5])));
+        assert_eq!(take(&times, &units, &offsets, &[]), Ok((vec![], vec![], vec![0])));
+        assert!(matches!(take(&times, &units, &offsets, &[0, 3]), Err(Error::SpikeOffsets { .. })));
+        assert!(matches!(take(&times, &units, &[0, 5], &[0]), Err(Error::SpikeOffsets { .. })));
+        assert!(matches!(take(&times, &units, &[0, -1], &[0]), Err(Error::SpikeOffsets { .. })));
+    }
 
     #[test]
     fn refuses_what_is_not_a_batch() {
