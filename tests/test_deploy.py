@@ -14,6 +14,7 @@ from evprop.deploy import Settings, deploy
 from evprop.experiment import open_run
 from evprop.hardware import load_net
 from evprop.metrics import evaluate
+from evprop.train import fit
 
 pytest.importorskip("h5py")
 
@@ -76,13 +77,14 @@ def test_the_search_is_the_default(run: Path, some: Path) -> None:
     assert "written" not in text
 
 
-@pytest.mark.parametrize(("rate", "kept"), [(2.0, True), (1e3, False)])
-def test_fine_tuning_is_kept_where_it_helps(run: Path, some: Path, rate: float, kept: bool) -> None:
-    settings = Settings(dt=1.0, scale="max", epochs=4, rate=rate)
-    found = deploy(run, settings, data=some)
+@pytest.mark.parametrize(("rate", "best"), [(6.0, "last"), (2.5, "between"), (1e3, "none")])
+def test_fine_tuning_keeps_its_best_epoch(
+    run: Path, some: Path, monkeypatch: pytest.MonkeyPatch, rate: float, best: str
+) -> None:
+    logs = []
+    monkeypatch.setattr("evprop.deploy.fit", lambda *given, **named: logs.append(fit(*given, **named)))
+    found = deploy(run, Settings(dt=1.0, scale="max", epochs=4, rate=rate), data=some)
     before, after = found.quantised, found.tuned
-    same = [np.array_equal(before.params[name], after.params[name]) for name in before.params]
-    assert all(same) != kept
     assert after.simulator == before.simulator
     experiment = open_run(run)[0]
     seen = [
@@ -90,10 +92,13 @@ def test_fine_tuning_is_kept_where_it_helps(run: Path, some: Path, rate: float, 
             *(experiment.net, one.params, experiment.data["validation"], experiment.loss),
             duration=experiment.duration,
             simulator=one.simulator,
-        )
+        ).loss
         for one in (before, after)
     ]
-    assert seen[1].loss < seen[0].loss if kept else seen[1].loss == seen[0].loss
+    losses = [seen[0], *logs[0]["val_loss"]]
+    k = int(np.argmin(losses))
+    assert (k == 0, 0 < k < 4, k == 4) == (best == "none", best == "between", best == "last"), losses
+    assert seen[1] == losses[k]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@
     python benches/loihi2/accuracy.py steps runs/delays-0 --size 3000
 
 deploy: accuracy in floating point, quantised (scales searched on training samples) and fine-tuned on the chip's model;
-paired differences over the runs with 95 % bounds (Student's t).
+paired differences over the runs with 95 % bounds (Student's t). Beside an accuracy: how many samples became wrong and
+right by it, and p, how often chance alone parts as many as unevenly (McNemar's exact test, two-sided).
 rates: fine-tuning from several learning rates, on samples of the validation set.
 bits: weights of 8 to 2 bits, by each rule and by search.
 steps: dt up to 5 ms, beside the exact engine on inputs that were rounded to the same grid: what no chip can undo.
@@ -32,6 +33,7 @@ from evprop.deploy import Settings, deploy
 from evprop.experiment import Experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
+from evprop.metrics import Evaluation
 
 SAMPLES, WITHIN = 200, 2.0
 RATES = (0.03, 0.1, 0.3, 1.0)
@@ -91,8 +93,8 @@ def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
     """One row a run, then the paired differences."""
     if is_yin_yang(open_run(runs[0])[0]):
         print(f"inputs in steps of {settings.dt:g} ms: no classifier can pass {limit(settings.dt):.1f} %\n")
-    print("| run | float | quantised | fine-tuned | hidden spikes that agree | cores |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| run | float | quantised | wrong, right, p | fine-tuned | wrong, right, p | spikes that agree | cores |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     losses: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = None if size is None else Path(folder) / "test.npz"
@@ -100,18 +102,28 @@ def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
             test_set(open_run(runs[0])[0], size).save(data)
         for run in runs:
             found = deploy(run, settings, data=data)
-            exact, quantised = (100.0 * x.accuracy for x in (found.exact, found.quantised.seen))
-            tuned = math.nan if found.tuned is None else 100.0 * found.tuned.seen.accuracy
-            losses.append((exact - quantised, exact - tuned))
-            agree = found.quantised.agreement["hidden"]
-            cells = f"{exact:.2f} | {quantised:.2f} | {tuned:.2f} | {agree:.1%} | {len(found.placement.cores)}"
-            print(f"| {run.name} | {cells} |", flush=True)
+            exact = 100.0 * found.exact.accuracy
+            states = [found.quantised.seen, None if found.tuned is None else found.tuned.seen]
+            seen = [math.nan if one is None else 100.0 * one.accuracy for one in states]
+            losses.append((exact - seen[0], exact - seen[1]))
+            changes = ["-" if one is None else changed(found.data, found.exact, one) for one in states]
+            cells = [f"{exact:.2f}", *(f"{x:.2f} | {change}" for x, change in zip(seen, changes, strict=True))]
+            cells += [f"{found.quantised.agreement['hidden']:.1%}", str(len(found.placement.cores))]
+            print(f"| {run.name} | {' | '.join(cells)} |", flush=True)
     for name, column in (("quantised", 0), ("fine-tuned", 1)):
         x = np.array([pair[column] for pair in losses])
         if len(x) > 1 and np.isfinite(x).all():
             half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
             bounds = f"95 % bounds {x.mean() - half:.2f} to {x.mean() + half:.2f}"
             print(f"\nfloat - {name}: {x.mean():.2f} points, {bounds}")
+
+
+def changed(data: Dataset, before: Evaluation, after: Evaluation) -> str:
+    """How many samples became wrong, how many right, and McNemar's p."""
+    was, is_now = before.predictions == data.labels, after.predictions == data.labels
+    wrong, right = int((was & ~is_now).sum()), int((~was & is_now).sum())
+    p = stats.binomtest(wrong, wrong + right).pvalue if wrong + right else 1.0
+    return f"{wrong}, {right}, {p:.2f}"
 
 
 def is_yin_yang(experiment: Experiment) -> bool:

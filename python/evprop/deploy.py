@@ -1,7 +1,8 @@
 """From a run folder to the chip: quantise, search scales, fine-tune, compare, place, cost, write the file.
 
 The test set is only looked at. Scales are searched on training samples; fine-tuning trains on the training set, its
-rates falling to 0, and is kept where it has lowered the loss on the validation set (always where there is none).
+rates falling to 0, and its epoch with the smallest loss on the validation set is kept, none where each is larger than
+before (the last epoch where there is no such set).
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Settings:
         samples: training samples for the search, and test samples for agreement and counts.
         within: ms; spikes nearer than this agree.
         epochs: of fine-tuning; ``rate``: its first learning rates as a share of the run's. Weights must be able to move
-            by about a step of the chip's levels, else rounding hides that they move at all.
+            by about a step of the chip's levels, else rounding hides that they move at all; and while the rate is
+            high the loss on the validation set may rise, so a few epochs gain nothing (docs/results/loihi2.md).
     """
 
     dt: float = 1.0
@@ -205,6 +207,14 @@ def _fine_tune(
 ) -> dict[str, Array]:
     tuned = {name: array.copy() for name, array in params.items()}
     training: Mapping[str, Any] = experiment.config["training"]
+    callbacks: list[Callback] = [] if settings.clip_delays else [_WithinReach(MAX_DELAY * settings.dt)]
+    validation, kept = experiment.data.get("validation"), None
+    if validation is not None:
+        before = evaluate(
+            experiment.net, params, validation, experiment.loss, duration=experiment.duration, simulator=simulator
+        )
+        kept = _SmallestLoss(params, before.loss)
+        callbacks.append(kept)
     fit(
         experiment.net,
         tuned,
@@ -219,18 +229,25 @@ def _fine_tune(
         shuffle=training.get("shuffle", True),
         max_dw_norm=training.get("max_dw_norm"),
         augment=experiment.augment,
-        callbacks=[] if settings.clip_delays else [_WithinReach(MAX_DELAY * settings.dt)],
+        validation=validation,
+        callbacks=callbacks,
     )
-    validation = experiment.data.get("validation")
-    if validation is None:
-        return tuned
-    before, after = (
-        evaluate(
-            experiment.net, one, validation, experiment.loss, duration=experiment.duration, simulator=simulator
-        ).loss
-        for one in (params, tuned)
-    )
-    return tuned if after < before else params
+    return tuned if kept is None else kept.params
+
+
+class _SmallestLoss(Callback):
+    """Keeps the parameters with the smallest validation loss, those before the first epoch among them.
+
+    The loss and not the accuracy: a few hundred samples tell losses apart much sooner.
+    """
+
+    def __init__(self, params: dict[str, Array], loss: float) -> None:
+        self.params, self.loss = params, loss
+
+    def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
+        if row["val_loss"] < self.loss:
+            self.loss = row["val_loss"]
+            self.params = {name: array.copy() for name, array in run.params.items()}
 
 
 class _WithinReach(Callback):
