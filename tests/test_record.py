@@ -68,6 +68,17 @@ def test_what_it_holds(record: Record) -> None:
     assert repr(record).startswith("Record(4 samples of 60 ms, float64; hidden: ")
 
 
+def test_activity_is_counted_where_the_spikes_lie(record: Record) -> None:
+    hidden = record.spikes["hidden"]
+    assert record.activity("hidden") == (hidden.n_spikes, int(hidden.fired().sum()))
+    assert 0 < record.activity("hidden")[1] < hidden.n_spikes
+    for name in ("output", "input"):
+        with pytest.raises(RecordError, match=f"population '{name}' has no spikes of its own"):
+            record.activity(name)
+    with pytest.raises(RecordError, match="a spike is of unit"):
+        record._core_record.activity(record.network.index["hidden"], 1)
+
+
 def test_readouts_come_in_the_order_asked_for(record: Record) -> None:
     assert {name: len(values) for name, values in record.readout.items()} == {"output": 4, "fast": 2}
     final, sampled, integral, peak = record.readout["output"]

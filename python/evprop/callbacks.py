@@ -304,9 +304,9 @@ class WeightBumping(Callback):
         for name in run.net.populations:
             if name not in self.max_missing:
                 continue
-            fired = record.spikes[name].fired()
-            if 1.0 - np.count_nonzero(fired) / fired.size > self.max_missing[name]:
-                self._bump(run, name, np.logical_not(fired.all(axis=0)))
+            pairs = record.batch_size * run.net.population(name).size
+            if 1.0 - record.activity(name)[1] / pairs > self.max_missing[name]:
+                self._bump(run, name, np.logical_not(record.spikes[name].fired().all(axis=0)))
                 return True
         self._last = ""
         return False

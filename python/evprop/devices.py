@@ -17,13 +17,13 @@ def device_ordinal(device: object) -> int | None:
 
     "cuda:local" is the device with the number that this process has on its machine: one process per device.
     """
-    found = re.fullmatch(r"cpu|cuda(?::(\d{1,4}|local))?", device) if isinstance(device, str) else None
+    if device == "cpu":
+        return None
+    found = re.fullmatch(r"cuda(?::(\d{1,4}|local))?", device) if isinstance(device, str) else None
     if found is None:
         raise ConfigError(
             f'Exact: device is {device!r}; known are "cpu", "cuda", "cuda:N" and "cuda:local".'
         )
-    if device == "cpu":
-        return None
     return _local_device() if found[1] == "local" else int(found[1] or 0)
 
 

@@ -47,13 +47,12 @@ class GradientHealth:
     @property
     def silent(self) -> dict[str, float]:
         if self._silent is None:
-            self._silent = {}
-            for name, population in self._record.network.populations.items():
-                if population.kind == "lif":
-                    spikes = self._record.spikes[name]
-                    fired = np.zeros(len(spikes) * population.size, np.bool_)
-                    fired[spikes.samples * population.size + spikes.units] = True
-                    self._silent[name] = 1.0 - np.count_nonzero(fired) / len(fired)
+            record = self._record
+            self._silent = {
+                name: 1.0 - record.activity(name)[1] / (record.batch_size * population.size)
+                for name, population in record.network.populations.items()
+                if population.kind == "lif"
+            }
         return self._silent
 
     def __repr__(self) -> str:

@@ -47,7 +47,7 @@ def confusion(predictions: ArrayLike, labels: ArrayLike, n_classes: int) -> NDAr
 def spikes_per_neuron(record: Record) -> dict[str, float]:
     """{LIF population: mean number of spikes of a neuron in a sample}."""
     return {
-        name: record.spikes[name].n_spikes / (record.batch_size * population.size)
+        name: record.activity(name)[0] / (record.batch_size * population.size)
         for name, population in record.network.populations.items()
         if population.kind == "lif"
     }
@@ -90,8 +90,8 @@ class Figures:
             dropped=grads.health.dropped,
             min_vdot=grads.health.min_vdot,
             neurons=neurons,
-            spikes={name: record.spikes[name].n_spikes for name in neurons},
-            fired={name: int(np.count_nonzero(record.spikes[name].fired())) for name in neurons},
+            spikes={name: record.activity(name)[0] for name in neurons},
+            fired={name: record.activity(name)[1] for name in neurons},
         )
 
     @classmethod

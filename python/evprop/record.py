@@ -18,6 +18,7 @@ from ._core import CoreRecord, fingerprint, replay
 from .errors import ConfigError, ParameterError, RecordError, SpikesError, UnknownNameError, nearest
 from .network import Network
 from .parameters import Array, check_duration
+from .populations import Population
 from .readouts import Readout
 from .spikes import Spikes
 
@@ -70,6 +71,7 @@ class Record:
         self._fingerprint = fingerprint(arrays)
         self.spikes: Mapping[str, Spikes] = _SpikesByPopulation(network, inputs, core_record)
         self._readout: dict[str, list[Array]] | None = None
+        self._activity: dict[str, tuple[int, int]] = {}
 
     @classmethod
     def from_spikes(
@@ -177,13 +179,25 @@ class Record:
             k += len(asked)
         return self._core_record.max_times(k)
 
+    def activity(self, population: str) -> tuple[int, int]:
+        """Spikes of a LIF population, and (sample, neuron) pairs with a spike, counted where the record lies."""
+        known = self._activity.get(population)
+        if known is None:
+            size = self._spiking(population).size
+            known = self._core_record.activity(self.network.index[population], size)
+            self._activity[population] = known
+        return known
+
     def currents(self, population: str) -> Array:
         """(n_spikes,): the synaptic current I of each spiking neuron at its spike, in the record's dtype."""
-        if self.network.population(population).kind != "lif":
-            raise RecordError(
-                f"population {population!r} has no spikes of its own, so no currents at spikes."
-            )
+        self._spiking(population)
         return self._core_record.currents(self.network.index[population])
+
+    def _spiking(self, population: str) -> Population:
+        found = self.network.population(population)
+        if found.kind != "lif":
+            raise RecordError(f"population {population!r} has no spikes of its own.")
+        return found
 
     def check_unchanged(self) -> None:
         """Raise unless the parameters are, bit for bit, what they were in the forward pass."""

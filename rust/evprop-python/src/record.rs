@@ -142,6 +142,17 @@ impl CoreRecord {
         either!(self, r => Ok(population(py, r, pop)?.current.to_pyarray(py).into_any()))
     }
 
+    /// Number of spikes of population `pop`, of `n` neurons, and of the (sample, neuron) pairs with a spike.
+    fn activity(&self, py: Python<'_>, pop: usize, n: usize) -> PyResult<(usize, usize)> {
+        either!(self, r => {
+            let found = population(py, r, pop)?;
+            if let Some(&unit) = found.units.iter().find(|&&unit| unit as usize >= n) {
+                return Err(named(py, "RecordError", &format!("a spike is of unit {unit}, but {n} neurons were given")));
+            }
+            Ok((found.times.len(), found.fired(n)))
+        })
+    }
+
     /// Values of readout `k`: `(batch, n)`, or `(batch, times, n)` if sampled.
     fn readout<'py>(&self, py: Python<'py>, k: usize) -> PyResult<Bound<'py, PyAny>> {
         either!(self, r => {

@@ -175,6 +175,8 @@ pub fn chunk_size(n_samples: usize) -> usize {
 /// Hands out chunks in ascending order and keeps the error of the lowest chunk that failed.
 struct Chunks<'a> {
     n_samples: usize,
+    /// Samples in a chunk; the last one may be smaller.
+    size: usize,
     next: AtomicUsize,
     cancel: &'a CancelFlag,
     failed: AtomicBool,
@@ -182,12 +184,19 @@ struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    fn new(n_samples: usize, cancel: &'a CancelFlag) -> Self {
-        Self { n_samples, next: AtomicUsize::new(0), cancel, failed: AtomicBool::new(false), error: Mutex::new(None) }
+    fn new(n_samples: usize, size: usize, cancel: &'a CancelFlag) -> Self {
+        Self {
+            n_samples,
+            size,
+            next: AtomicUsize::new(0),
+            cancel,
+            failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+        }
     }
 
     fn len(&self) -> usize {
-        self.n_samples.div_ceil(chunk_size(self.n_samples))
+        self.n_samples.div_ceil(self.size)
     }
 
     /// The next chunk and its samples. None after the last one or a failure: all chunks below a failed one were
@@ -197,8 +206,8 @@ impl<'a> Chunks<'a> {
             return None;
         }
         let k = self.next.fetch_add(1, Ordering::Relaxed);
-        let start = k * chunk_size(self.n_samples);
-        let end = (start + chunk_size(self.n_samples)).min(self.n_samples);
+        let start = k * self.size;
+        let end = (start + self.size).min(self.n_samples);
         (start < end).then_some((k, start..end))
     }
 
@@ -247,7 +256,29 @@ pub fn map_chunks<W, R: Send>(
     workspace: impl Fn() -> W + Sync,
     work: impl Fn(&mut W, Range<usize>) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
-    let chunks = Chunks::new(n_samples, cancel);
+    map(&Chunks::new(n_samples, chunk_size(n_samples), cancel), workspace, work)
+}
+
+/// [`map_chunks`] for results that are joined end to end, whatever they were cut into: a thread that is alone takes all
+/// samples as one chunk. `work` shall look at `cancel` for every sample.
+///
+/// # Errors
+/// As [`map_chunks`].
+pub fn map_joined<W, R: Send>(
+    n_samples: usize,
+    cancel: &CancelFlag,
+    workspace: impl Fn() -> W + Sync,
+    work: impl Fn(&mut W, Range<usize>) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let size = if num_threads() == 1 { n_samples.max(1) } else { chunk_size(n_samples) };
+    map(&Chunks::new(n_samples, size, cancel), workspace, work)
+}
+
+fn map<W, R: Send>(
+    chunks: &Chunks<'_>,
+    workspace: impl Fn() -> W + Sync,
+    work: impl Fn(&mut W, Range<usize>) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
     let results: Mutex<Vec<Option<R>>> = Mutex::new((0..chunks.len()).map(|_| None).collect());
     chunks.run(|| {
         let mut own = None;
@@ -305,7 +336,7 @@ pub fn fold_chunks<W, T: Send>(
     total: &mut T,
     fold: impl Fn(&mut T, &mut W) + Sync,
 ) -> Result<()> {
-    let chunks = Chunks::new(n_samples, cancel);
+    let chunks = Chunks::new(n_samples, chunk_size(n_samples), cancel);
     let turn = Mutex::new(Turn { next: 0, total, stopped: false });
     let moved_on = Condvar::new();
     chunks.run(|| {

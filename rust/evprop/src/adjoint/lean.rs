@@ -11,24 +11,23 @@
 //! ```
 //!
 //! A population whose neurons spike so much that most rows reach most neurons is better off row by row.
+mod pairs;
+
 use super::Request;
 use super::constants::Wanted;
 use super::gradients::Gradients;
 use super::sweep::Shared;
-use crate::math::{Lines, Real};
+use crate::math::{Lines, Real, Simd};
 use crate::network::{Component, Kind, Network};
 use crate::neuron::Constants;
-use crate::neuron::constants::{LANES, Neuron};
-use crate::neuron::flow::{propagator, propagators};
+use crate::neuron::constants::LANES;
+use crate::neuron::flow::propagators;
 use crate::projection::{Connectivity, DelayKind};
 use crate::spikes::Train;
-use crate::vectorised;
+use pairs::{Arrivals, Felt, Own, Pairs};
 
 /// No spike has this index.
 const NONE: u32 = u32::MAX;
-
-/// Pairs that are worked through together.
-const BLOCK: usize = 512;
 
 /// One projection onto the population.
 #[derive(Debug, Clone, Copy)]
@@ -87,80 +86,6 @@ impl Plan {
     }
 }
 
-/// The arrivals through one projection in one sample, by time.
-#[derive(Debug, Clone, Default)]
-struct Arrivals {
-    /// When.
-    time: Vec<f64>,
-    /// Which spike of the sender's train.
-    index: Vec<u32>,
-    /// By own spike: how many arrive before it.
-    before: Vec<u32>,
-    keys: Vec<(f64, u32)>,
-}
-
-impl Arrivals {
-    /// Lists them; returns how many pairs they make with own spikes.
-    fn list<T: Real>(&mut self, train: Train<'_>, delay: Option<&[T]>, own: Train<'_>, previous: &[u32]) -> usize {
-        let Self { time, index, before, keys } = self;
-        time.clear();
-        index.clear();
-        match delay {
-            None => {
-                time.extend_from_slice(train.times);
-                index.extend(0..train.len() as u32);
-            }
-            Some(delay) => {
-                let late = |(k, (&t, &unit)): (usize, (&f64, &u32))| (t + delay[unit as usize].f64(), k as u32);
-                keys.clear();
-                keys.extend(train.times.iter().zip(train.units).enumerate().map(late));
-                keys.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                time.extend(keys.iter().map(|key| key.0));
-                index.extend(keys.iter().map(|key| key.1));
-            }
-        }
-        before.clear();
-        let (mut r, mut pairs) = (0, 0);
-        for (&t, &previous) in own.times.iter().zip(previous) {
-            while r < time.len() && time[r] < t {
-                r += 1;
-            }
-            before.push(r as u32);
-            pairs += r - if previous == NONE { 0 } else { before[previous as usize] as usize };
-        }
-        pairs
-    }
-}
-
-/// Pairs of an own spike and an arrival before it, one a lane.
-#[derive(Debug, Clone, Default)]
-struct Pairs<T> {
-    len: usize,
-    /// From the arrival to the spike, ms.
-    d: Vec<T>,
-    lambda_v: Vec<T>,
-    lambda_i: Vec<T>,
-    weight: Vec<T>,
-    felt: Vec<T>,
-    slope: Vec<T>,
-    /// Which weight.
-    at: Vec<usize>,
-    /// Which arrival.
-    arrival: Vec<u32>,
-}
-
-impl<T: Real> Pairs<T> {
-    fn make_room(&mut self) {
-        for column in
-            [&mut self.d, &mut self.lambda_v, &mut self.lambda_i, &mut self.weight, &mut self.felt, &mut self.slope]
-        {
-            column.resize(BLOCK, T::ZERO);
-        }
-        self.at.resize(BLOCK, 0);
-        self.arrival.resize(BLOCK, 0);
-    }
-}
-
 /// Reusable storage.
 #[derive(Debug, Clone, Default)]
 pub struct Lean<T> {
@@ -196,7 +121,7 @@ impl<T: Real> Lean<T> {
     ) -> bool {
         let c = &shared.constants[p];
         let train = trains[p];
-        self.link(train, c.n);
+        let again = self.link(train, c.n);
         self.arrivals.resize(self.arrivals.len().max(plan.inlets.len()), Arrivals::default());
         let (mut pairs, mut lanes) = (0, 0);
         for (arrivals, inlet) in self.arrivals.iter_mut().zip(&plan.inlets) {
@@ -210,17 +135,20 @@ impl<T: Real> Lean<T> {
             return false;
         }
         let mut own = std::mem::take(&mut dt[p]);
+        if again {
+            self.propagate_gaps(shared.simd, c);
+        }
         self.own_spikes(shared, plan, p, b, train, &mut own, out);
         dt[p] = own;
         for k in 0..plan.inlets.len() {
             let inlet = plan.inlets[k];
-            self.reach(shared, c, inlet, k, train, trains[inlet.pre], &mut dt[inlet.pre], weights.as_deref_mut(), out);
+            self.reach(shared, c, inlet, k, train, &mut dt[inlet.pre], weights.as_deref_mut(), out);
         }
         true
     }
 
-    /// Chains the spikes of each neuron.
-    fn link(&mut self, train: Train<'_>, n: usize) {
+    /// Chains the spikes of each neuron. Returns whether any spikes again.
+    fn link(&mut self, train: Train<'_>, n: usize) -> bool {
         let count = train.len();
         self.last.clear();
         self.last.resize(n, NONE);
@@ -229,14 +157,26 @@ impl<T: Real> Lean<T> {
         self.later.resize(count, NONE);
         self.gap.clear();
         self.gap.resize(count.next_multiple_of(LANES), T::ZERO);
+        let mut again = false;
         for (k, (&t, &unit)) in train.times.iter().zip(train.units).enumerate() {
             let previous = std::mem::replace(&mut self.last[unit as usize], k as u32);
             self.previous.push(previous);
             if previous != NONE {
+                again = true;
                 self.later[previous as usize] = k as u32;
                 self.gap[previous as usize] = T::of(t - train.times[previous as usize]);
             }
         }
+        again
+    }
+
+    /// Propagators over the spans between spikes of one neuron.
+    fn propagate_gaps(&mut self, simd: Simd, c: &Constants<T>) {
+        let lanes = self.gap.len();
+        for column in [&mut self.mem, &mut self.syn, &mut self.kappa] {
+            column.resize(lanes, T::ZERO);
+        }
+        propagators(simd, c.neuron(0), &self.gap, &mut self.mem, &mut self.syn, &mut self.kappa);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -253,11 +193,9 @@ impl<T: Real> Lean<T> {
         let c = &shared.constants[p];
         let population = &shared.record.populations[p];
         let current = &population.current[population.range(b)];
-        let lanes = self.gap.len();
-        for column in [&mut self.mem, &mut self.syn, &mut self.kappa, &mut self.lambda_v, &mut self.lambda_i] {
-            column.resize(lanes, T::ZERO);
+        for column in [&mut self.lambda_v, &mut self.lambda_i] {
+            column.resize(train.len(), T::ZERO);
         }
-        propagators(shared.simd, c.neuron(0), &self.gap, &mut self.mem, &mut self.syn, &mut self.kappa);
         let floor = shared.request.min_vdot.map(T::of);
         for k in (0..train.len()).rev() {
             let i = train.units[k] as usize;
@@ -302,13 +240,16 @@ impl<T: Real> Lean<T> {
         inlet: Inlet,
         k: usize,
         train: Train<'_>,
-        senders: Train<'_>,
         dt: &mut [f64],
         weights: Option<&mut Gradients<T>>,
         out: &mut Gradients<T>,
     ) {
         let Self { arrivals, previous, lambda_v, lambda_i, pairs, .. } = self;
-        let Arrivals { time, index, before, .. } = &arrivals[k];
+        let Arrivals { time, index, sender, before, dt: felt, .. } = &mut arrivals[k];
+        felt.clear();
+        if inlet.times {
+            felt.extend(index.iter().map(|&k| dt[k as usize]));
+        }
         let synapses = shared.params.synapses(shared.network, inlet.projection);
         pairs.make_room();
         let mut none = Lines::default();
@@ -328,82 +269,29 @@ impl<T: Real> Lean<T> {
                 (None, None) => [&mut none, &mut nothing],
             },
         };
-        let mut land = |pairs: &mut Pairs<T>| {
-            let n = pairs.len.next_multiple_of(LANES);
-            let Pairs { d, lambda_v, lambda_i, weight, felt, slope, .. } = pairs;
-            work(shared.simd, c.neuron(0), &d[..n], lambda_v, lambda_i, weight, felt, slope);
-            if !weight_slot.is_empty() {
-                for (&at, &felt) in pairs.at.iter().zip(&pairs.felt).take(pairs.len) {
-                    weight_slot[at] += felt;
-                }
-            }
-            if inlet.times {
-                for (&r, &slope) in pairs.arrival.iter().zip(&pairs.slope).take(pairs.len) {
-                    dt[index[r as usize] as usize] += slope.f64();
-                }
-            }
-            if !delay_slot.is_empty() {
-                for (&r, &slope) in pairs.arrival.iter().zip(&pairs.slope).take(pairs.len) {
-                    delay_slot[senders.units[index[r as usize] as usize] as usize] += slope;
-                }
-            }
-            pairs.len = 0;
-        };
+        let mut to = Felt { weights: weight_slot, delays: delay_slot, sender, dt: felt };
         for k in (0..train.len()).rev() {
             if lambda_v[k] == T::ZERO && lambda_i[k] == T::ZERO {
                 continue;
             }
-            let (t, i) = (train.times[k], train.units[k] as usize);
             let first = if previous[k] == NONE { 0 } else { before[previous[k] as usize] as usize };
-            let mut from = first;
-            let end = before[k] as usize;
-            while from < end {
-                let count = (end - from).min(BLOCK - pairs.len);
-                let room = pairs.len..pairs.len + count;
-                pairs.lambda_v[room.clone()].fill(lambda_v[k]);
-                pairs.lambda_i[room.clone()].fill(lambda_i[k]);
-                for (x, r) in room.zip(from..) {
-                    let at = senders.units[index[r] as usize] as usize * c.n + i;
-                    pairs.d[x] = T::of(t - time[r]);
-                    pairs.weight[x] = synapses.weight[at];
-                    pairs.at[x] = at;
-                    pairs.arrival[x] = r as u32;
-                }
-                pairs.len += count;
-                from += count;
-                if pairs.len == BLOCK {
-                    land(pairs);
+            let own = Own {
+                time: train.times[k],
+                neuron: train.units[k] as usize,
+                lambda_v: lambda_v[k],
+                lambda_i: lambda_i[k],
+            };
+            let mut run = first..before[k] as usize;
+            while !run.is_empty() {
+                run.start = pairs.add(own, time, sender, run.clone(), &synapses);
+                if pairs.are_full() {
+                    pairs.land(shared.simd, c.neuron(0), &mut to);
                 }
             }
         }
-        if pairs.len > 0 {
-            land(pairs);
-        }
-    }
-}
-
-vectorised! {
-    /// `dL/dw` and `dL/ds` of every pair.
-    fn work<T>(
-        c: &Neuron<T>,
-        d: &[T],
-        lambda_v: &[T],
-        lambda_i: &[T],
-        weight: &[T],
-        felt: &mut [T],
-        slope: &mut [T],
-    ) {
-        let n = d.len();
-        let (lambda_v, lambda_i, weight) = (&lambda_v[..n], &lambda_i[..n], &weight[..n]);
-        let (felt, slope) = (&mut felt[..n], &mut slope[..n]);
-        let (inv_slow, rate, gain, lin, mem_slow) = (c.inv_slow, c.rate, c.gain, c.lin, c.mem_slow);
-        let (inv_mem, inv_syn) = (c.inv_mem, c.inv_syn);
-        for k in 0..n {
-            let p = propagator(d[k], inv_slow, rate, gain, lin, mem_slow);
-            let v = lambda_v[k] * p.mem;
-            let i = lambda_i[k] * p.syn + lambda_v[k] * p.kappa;
-            felt[k] = i;
-            slope[k] = weight[k] * (i * inv_syn - v * inv_mem);
+        pairs.land(shared.simd, c.neuron(0), &mut to);
+        for (&k, &felt) in index.iter().zip(felt.iter()) {
+            dt[k as usize] = felt;
         }
     }
 }

@@ -46,6 +46,20 @@ fn chunks_cover_all_samples_once() {
 }
 
 #[test]
+fn a_thread_alone_takes_all_that_is_joined_at_once() {
+    for n in [0, 1, 150, 1000] {
+        for threads in [1, 3] {
+            let ranges = with_threads(threads, || {
+                map_joined(n, &CancelFlag::new(), || (), |(), samples| Ok(samples)).expect("nothing fails")
+            });
+            assert!(ranges.len() <= if threads == 1 { 1 } else { MAX_CHUNKS });
+            let samples: Vec<usize> = ranges.into_iter().flatten().collect();
+            assert_eq!(samples, (0..n).collect::<Vec<_>>(), "{n} samples, {threads} threads");
+        }
+    }
+}
+
+#[test]
 fn same_bits_for_any_number_of_threads() {
     for n in [1, 150, 1001] {
         let alone = harmonic(1, n);

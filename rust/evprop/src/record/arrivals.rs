@@ -1,7 +1,7 @@
 //! Arrivals at a population in one sample: which weights arrive when.
 use super::buckets::Buckets;
 use crate::math::Real;
-use crate::projection::{Connectivity, Synapses};
+use crate::projection::{Connectivity, RowDelay, Synapses};
 use crate::spikes::Train;
 
 /// One projection with the spikes that its senders emitted in this sample.
@@ -81,7 +81,7 @@ fn append_rows<T: Real>(afferents: &[Afferent<'_, T>], heard: &[usize], duration
     for (k, a) in afferents.iter().enumerate() {
         let heard = heard.get(k).copied().unwrap_or(0);
         for (&t, &sender) in a.train.times.iter().zip(a.train.units).skip(heard) {
-            let crate::projection::RowDelay::Shared(d) = a.synapses.row(sender as usize).delay else {
+            let RowDelay::Shared(d) = a.synapses.delays_of(a.synapses.delay, sender as usize) else {
                 unreachable!("rows() is only for afferents that keep their order")
             };
             let time = t + d.f64();

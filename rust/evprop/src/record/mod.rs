@@ -48,6 +48,18 @@ impl<T: Real> PopulationRecord<T> {
         self.offsets[b] as usize..self.offsets[b + 1] as usize
     }
 
+    /// How many of the (sample, neuron) pairs of `n` neurons have a spike.
+    pub fn fired(&self, n: usize) -> usize {
+        let mut last = vec![usize::MAX; n];
+        let mut pairs = 0;
+        for b in 0..self.offsets.len() - 1 {
+            for &unit in self.train(b).units {
+                pairs += usize::from(std::mem::replace(&mut last[unit as usize], b) != b);
+            }
+        }
+        pairs
+    }
+
     /// The spikes of sample `b`.
     pub fn train(&self, b: usize) -> Train<'_> {
         let range = self.range(b);
@@ -194,16 +206,7 @@ impl<T: Real> Record<T> {
             if population.kind != Kind::Lif || self.batch == 0 {
                 return 0.0;
             }
-            let mut fired = vec![usize::MAX; population.size];
-            let mut active = 0usize;
-            for b in 0..self.batch {
-                for &u in self.populations[p].train(b).units {
-                    if fired[u as usize] != b {
-                        fired[u as usize] = b;
-                        active += 1;
-                    }
-                }
-            }
+            let active = self.populations[p].fired(population.size);
             1.0 - active as f64 / (self.batch * population.size) as f64
         };
         (0..network.populations().len()).map(share).collect()

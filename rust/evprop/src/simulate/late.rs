@@ -16,18 +16,9 @@ use crate::vectorised;
 /// Notes of this many times the population are solved together.
 const ROOM: usize = 4;
 
-/// Whose state was noted.
-#[derive(Debug, Clone, Copy)]
-struct Note {
-    neuron: usize,
-    /// When the step ends, ms.
-    until: f64,
-}
-
 /// States that may have crossed.
 #[derive(Debug, Clone, Default)]
 pub struct Late<T> {
-    notes: Vec<Note>,
     roots: Roots<T>,
     order: Order<T>,
     fired: Vec<bool>,
@@ -43,7 +34,6 @@ fn surely_crossed<T: Real>(u: T, i: T, end_u: T, theta: T) -> bool {
 impl<T: Real> Late<T> {
     /// Nothing noted, nobody has fired.
     pub fn reset(&mut self, c: &Constants<T>) {
-        self.notes.clear();
         self.fired.clear();
         self.fired.resize(c.n, false);
         self.roots.clear(ROOM * c.padded());
@@ -52,7 +42,7 @@ impl<T: Real> Late<T> {
     /// Whether the notes of one more step may not fit.
     #[inline(always)]
     pub fn is_full(&self) -> bool {
-        self.notes.len() > (ROOM - 1) * self.fired.len()
+        self.roots.len() > (ROOM - 1) * self.fired.len()
     }
 
     /// Notes the suspects of the step `(from, until, length)`, which took them from `(u0, i0)` to `u`; a neuron that has surely
@@ -69,11 +59,10 @@ impl<T: Real> Late<T> {
     ) -> usize {
         let mut spent = 0;
         for_each(suspect, |neuron| {
-            let (theta, lane) = (c.theta[neuron], self.notes.len() as u32);
-            self.notes.push(Note { neuron, until });
-            self.roots.ask(Problem { lane, start: from, d, u: u0[neuron], i: i0[neuron], theta });
-            if surely_crossed(u0[neuron], i0[neuron], u[neuron], theta) {
-                u[neuron] = -T::INFINITY;
+            let (theta, u0, i0, u) = (c.theta[neuron], u0[neuron], i0[neuron], &mut u[neuron]);
+            self.roots.ask(Problem { lane: neuron as u32, start: from, end: until, d, u: u0, i: i0, theta });
+            if surely_crossed(u0, i0, *u, theta) {
+                *u = -T::INFINITY;
                 spent += 1;
             }
         });
@@ -91,12 +80,13 @@ vectorised! {
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<usize> {
-        let Late { notes, roots, order, fired } = late;
+        let Late { roots, order, fired } = late;
         let mut spent = 0;
         let (mut step, mut end) = (out.len(), f64::NAN);
-        for k in 0..roots.solve(c.neuron(0)) {
-            let (problem, s, at) = roots.answer(k);
-            let Note { neuron, until } = notes[problem.lane as usize];
+        roots.solve(c.neuron(0));
+        for k in 0..roots.len() {
+            let Some(crossing) = roots.answer(k) else { continue };
+            let neuron = crossing.lane as usize;
             if std::mem::replace(&mut fired[neuron], true) {
                 continue;
             }
@@ -104,15 +94,13 @@ vectorised! {
                 u[neuron] = -T::INFINITY;
                 spent += 1;
             }
-            if until != end {
+            if crossing.end != end {
                 order.sort(&mut out[step..]);
-                (step, end) = (out.len(), until);
+                (step, end) = (out.len(), crossing.end);
             }
-            let time = (problem.start + s.f64()).smaller(until);
-            out.push(Spike { time, unit: neuron as u32, current: at });
+            out.push(Spike { time: crossing.time, unit: crossing.lane, current: crossing.current });
         }
         order.sort(&mut out[step..]);
-        notes.clear();
         roots.keep(0);
         limits.check(out.len(), out.last().map_or(0.0, |s| s.time))?;
         Ok(spent)

@@ -112,7 +112,7 @@ pub fn simulate<T: Real>(
     let constants = params.all_constants(network);
     let inlets = |c| inlets(network, params, &constants, c, settings);
     let inlets: Vec<_> = network.components().iter().map(inlets).collect();
-    let chunks = parallel::map_chunks(
+    let chunks = parallel::map_joined(
         batch,
         cancel,
         || Player::new(network, params, &constants, &inlets, requests, settings, cancel),

@@ -84,6 +84,7 @@ impl<'a, T: Real> Player<'a, T> {
         };
         let first = range.start;
         for sample in range {
+            self.cancel.check()?;
             let at = (sample, sample - first);
             if let Some(mut turns) = self.turns.take() {
                 let Self { network, params, constants, settings, .. } = *self;

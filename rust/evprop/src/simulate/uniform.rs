@@ -18,7 +18,7 @@ use crate::math::{Real, Simd};
 use crate::neuron::Constants;
 use crate::neuron::constants::LANES;
 use crate::neuron::flow::{Propagator, propagators};
-use crate::neuron::roots::{Problem, Roots};
+use crate::neuron::roots::{Crossing, Problem, Roots};
 use crate::projection::Connectivity;
 use crate::record::arrivals::{Afferent, RowArrival, more_rows};
 use crate::vectorised;
@@ -393,15 +393,17 @@ fn play_suspects<T: Real>(
     let State { spent, silent, fired, u, i, u0, i0, suspect, roots, order, .. } = state;
     let before = out.len();
     roots.clear(suspect.len());
-    for_each(suspect, |l| roots.ask(Problem { lane: l as u32, start: now, d, u: u0[l], i: i0[l], theta: c.theta[l] }));
+    for_each(suspect, |l| {
+        roots.ask(Problem { lane: l as u32, start: now, end: until, d, u: u0[l], i: i0[l], theta: c.theta[l] });
+    });
     let shared = c.neuron(0);
     while !roots.is_empty() {
         let mut again = 0;
-        for k in 0..roots.solve(shared) {
-            let (problem, s, at) = roots.answer(k);
-            let lane = problem.lane as usize;
-            let time = (problem.start + s.f64()).smaller(until);
-            out.push(Spike { time, unit: problem.lane, current: at });
+        roots.solve(shared);
+        for k in 0..roots.len() {
+            let Some(Crossing { lane: unit, time, current, .. }) = roots.answer(k) else { continue };
+            let lane = unit as usize;
+            out.push(Spike { time, unit, current });
             if limits.until_fired {
                 *silent -= usize::from(!std::mem::replace(&mut fired[lane], true));
             }
@@ -413,7 +415,8 @@ fn play_suspects<T: Real>(
                 continue;
             }
             let d = T::of(until - time);
-            roots.replace(again, Problem { start: time, d, u: neuron.u_reset, i: at, ..problem });
+            let (u, theta) = (neuron.u_reset, neuron.theta);
+            roots.replace(again, Problem { lane: unit, start: time, end: until, d, u, i: current, theta });
             again += 1;
         }
         limits.check(out.len(), out.last().map_or(0.0, |s| s.time))?;
