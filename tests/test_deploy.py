@@ -12,7 +12,7 @@ from evprop.cli import main
 from evprop.datasets import yin_yang
 from evprop.deploy import Settings, deploy
 from evprop.experiment import open_run
-from evprop.hardware import load_net
+from evprop.hardware import Imitation, load_net
 from evprop.metrics import evaluate
 from evprop.train import fit
 
@@ -101,6 +101,26 @@ def test_fine_tuning_keeps_its_best_epoch(
     assert seen[1] == losses[k]
 
 
+def test_towards_the_answers_in_floating_point(some: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = ["data.size=200", "populations.hidden.size=15", 'populations.output={kind="LI",size=3}']
+    changes += ['loss={kind="CrossEntropy",readout={kind="Max"}}', "regularisers=[]", "optimiser.lr=0.02"]
+    call("train", "yin-yang", *(w for c in changes for w in ("--set", c)), "--epochs", 2, "--quiet", "--no-pictures", "--out", run)
+    found = deploy(run, Settings(dt=1.0, bits=5, scale="max", epochs=2, towards="float"), data=some)
+    experiment, params = open_run(run)
+    loss = Imitation(experiment.config.build("loss"), params, experiment.simulator)
+    before, after = (
+        evaluate(
+            *(experiment.net, one.params, experiment.data["validation"], loss),
+            duration=experiment.duration,
+            simulator=one.simulator,
+        ).loss
+        for one in (found.quantised, found.tuned)
+    )
+    assert after < before
+    assert "fine-tuned" in call("deploy", run, "--data", some, "--scale", "max", "--fine-tune", 1, "--towards", "float")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -109,6 +129,7 @@ def test_fine_tuning_keeps_its_best_epoch(
         (["--bits", 12], "num_weight_bits is 12"),
         (["--scale", "best"], "one of search, max, percentile"),
         (["--fine-tune", -1], "fine-tuning of -1 epochs"),
+        (["--towards", "float"], "compares the classes of a CrossEntropy"),
         (["--data", "nowhere.npz"], "no such file"),
     ],
 )

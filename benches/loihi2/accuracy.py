@@ -48,7 +48,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--dt", type=float, default=0.1)
     parser.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS")
-    parser.add_argument("--rate", type=float, default=Settings.rate)
+    parser.add_argument("--towards", choices=["labels", "float"], default=Settings.towards)
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--size", type=int)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="for the search, and for agreement")
     arguments = parser.parse_args()
@@ -57,6 +58,7 @@ def main() -> None:
         within=WITHIN,
         samples=arguments.samples,
         epochs=arguments.fine_tune,
+        towards=arguments.towards,
         rate=arguments.rate,
     )
     if arguments.table in ("deploy", "rates"):

@@ -288,6 +288,13 @@ def evaluate(run: Path, data: Path | None, threads: int | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="A file to write: .nir is NIR, else NetX for lava-dl.")
 @click.option("--data", type=click.Path(path_type=Path), help="As for eval; the run's own test set unless given.")
 @click.option("--fine-tune", type=int, default=0, metavar="N", help="Epochs of training on the chip's model.")
+@click.option(
+    "--towards",
+    type=click.Choice(["labels", "float"]),
+    default="labels",
+    show_default=True,
+    help="What fine-tuning aims at: the labels, or the answers in floating point.",
+)
 @click.option("--dt", type=float, default=1.0, show_default=True, help="The chip's time step, in ms.")
 @click.option("--bits", type=int, default=8, show_default=True, help="Bits of a weight, 2 to 8.")
 @click.option("--scale", default="search", show_default=True, help="search, max or percentile.")
@@ -300,6 +307,7 @@ def deploy(
     out: Path | None,
     data: Path | None,
     fine_tune: int,
+    towards: str,
     dt: float,
     bits: int,
     scale: str,
@@ -314,7 +322,7 @@ def deploy(
 
         _threads(threads)
         settings = Settings(
-            dt=dt, bits=bits, clip_delays=clip_delays, scale=scale, within=within, epochs=fine_tune
+            dt=dt, bits=bits, clip_delays=clip_delays, scale=scale, within=within, epochs=fine_tune, towards=towards
         )
         for line in deploy_run(run, settings, out=out, data=data).lines():
             click.echo(line)

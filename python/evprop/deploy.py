@@ -24,6 +24,7 @@ from .hardware import (
     COST_TABLES,
     PUBLISHED,
     Counts,
+    Imitation,
     Loihi2,
     Loihi2Program,
     Placement,
@@ -36,6 +37,7 @@ from .hardware import (
     spike_agreement,
 )
 from .hardware.loihi2.synapses import MAX_DELAY
+from .losses import Loss
 from .metrics import Evaluation, evaluate
 from .parameters import Array
 from .run import Run
@@ -43,6 +45,8 @@ from .simulators import Exact, simulate
 from .train import fit
 
 SCALES = ("search", "max", "percentile")
+RATES = {"labels": 0.3, "float": 0.02}
+"""What fine-tuning may aim at, and its first learning rates as a share of the run's (docs/results/loihi2.md)."""
 NETX_BIAS_EXPONENT = 6
 
 
@@ -55,9 +59,13 @@ class Settings:
         scale: "search" (`search_scales` by spike trains), "max" or "percentile".
         samples: training samples for the search, and test samples for agreement and counts.
         within: ms; spikes nearer than this agree.
-        epochs: of fine-tuning; ``rate``: its first learning rates as a share of the run's. Weights must be able to move
-            by about a step of the chip's levels, else rounding hides that they move at all; and while the rate is
-            high the loss on the validation set may rise, so a few epochs gain nothing (docs/results/loihi2.md).
+        epochs: of fine-tuning.
+        towards: what it aims at. "labels": those of the training set, by the run's loss: training goes on, and the
+            network may become a better or a worse one. "float": the answers of the trained network in floating point
+            (`Imitation`), for runs with `CrossEntropy`.
+        rate: its first learning rates as a share of the run's, `RATES` unless given. Weights must be able to move by
+            about a step of the chip's levels, else rounding hides that they move at all; and while the rate is high
+            the loss on the validation set may rise, so a few epochs of a high one gain nothing.
     """
 
     dt: float = 1.0
@@ -67,7 +75,13 @@ class Settings:
     samples: int = 200
     within: float = 2.0
     epochs: int = 0
-    rate: float = 0.3
+    towards: str = "labels"
+    rate: float | None = None
+
+    @property
+    def first_rate(self) -> float:
+        """``rate``, or that of `RATES`."""
+        return RATES[self.towards] if self.rate is None else self.rate
 
 
 @dataclass(frozen=True)
@@ -125,10 +139,15 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
     """Deploy the trained network of a run folder; ``data``: a file in place of the run's own test set (`open_data`)."""
     if settings.scale not in SCALES:
         raise ConfigError(f"scale is {settings.scale!r}; it must be one of {', '.join(SCALES)}.")
-    if settings.epochs < 0 or not settings.rate > 0.0:
-        raise ConfigError(f"fine-tuning of {settings.epochs} epochs at {settings.rate} times the rates makes no sense.")
+    if settings.towards not in RATES:
+        raise ConfigError(f"towards is {settings.towards!r}; it must be one of {', '.join(RATES)}.")
+    if settings.epochs < 0 or not settings.first_rate > 0.0:
+        raise ConfigError(
+            f"fine-tuning of {settings.epochs} epochs at {settings.first_rate} times the rates makes no sense."
+        )
     write = _writer(out, settings)  # a missing extra is said now and not after training
     experiment, params = open_run(run)
+    _aim(experiment, params, settings)  # what cannot be imitated is said now too
     test = experiment.data["test"] if data is None else open_data(experiment, data)
     exact = experiment.evaluate(params, test)
     simulator = _simulator(experiment, params, settings)
@@ -206,20 +225,19 @@ def _fine_tune(
     run: Path, experiment: Experiment, params: dict[str, Array], simulator: Loihi2, settings: Settings
 ) -> dict[str, Array]:
     tuned = {name: array.copy() for name, array in params.items()}
+    loss = _aim(experiment, params, settings)
     training: Mapping[str, Any] = experiment.config["training"]
     callbacks: list[Callback] = [] if settings.clip_delays else [_WithinReach(MAX_DELAY * settings.dt)]
     validation, kept = experiment.data.get("validation"), None
     if validation is not None:
-        before = evaluate(
-            experiment.net, params, validation, experiment.loss, duration=experiment.duration, simulator=simulator
-        )
+        before = evaluate(experiment.net, params, validation, loss, duration=experiment.duration, simulator=simulator)
         kept = _SmallestLoss(params, before.loss)
         callbacks.append(kept)
     fit(
         experiment.net,
         tuned,
         experiment.data["train"],
-        experiment.loss,
+        loss,
         load_config(run / "config.toml", _slower(experiment.config["optimiser"], settings)).build("optimiser"),
         epochs=settings.epochs,
         batch_size=training["batch_size"],
@@ -233,6 +251,13 @@ def _fine_tune(
         callbacks=callbacks,
     )
     return tuned if kept is None else kept.params
+
+
+def _aim(experiment: Experiment, params: dict[str, Array], settings: Settings) -> Loss:
+    """The loss of fine-tuning."""
+    if settings.towards == "labels":
+        return experiment.loss
+    return Imitation(experiment.config.build("loss"), params, experiment.simulator)
 
 
 class _SmallestLoss(Callback):
@@ -263,12 +288,12 @@ class _WithinReach(Callback):
 
 
 def _slower(optimiser: Mapping[str, Any], settings: Settings) -> list[str]:
-    """Overrides: all learning rates times ``rate``, falling to 0 over the epochs of fine-tuning."""
-    changes = [f"optimiser.lr={settings.rate * float(optimiser['lr'])!r}"]
+    """Overrides: all learning rates times ``first_rate``, falling to 0 over the epochs of fine-tuning."""
+    changes = [f"optimiser.lr={settings.first_rate * float(optimiser['lr'])!r}"]
     changes.append(f'optimiser.schedule={{kind="CosineDecay",over={settings.epochs}}}')
     for pattern, group in optimiser.get("groups", {}).items():
         if "lr" in group:
-            changes.append(f'optimiser.groups."{pattern}".lr={settings.rate * float(group["lr"])!r}')
+            changes.append(f'optimiser.groups."{pattern}".lr={settings.first_rate * float(group["lr"])!r}')
     return changes
 
 

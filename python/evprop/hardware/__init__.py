@@ -7,6 +7,7 @@ from .brainscales2.costs import ChipCost, chip_cost
 from .brainscales2.placement import BrainScaleS2Placement
 from .brainscales2.simulator import BrainScaleS2, ChipRecord, ChipReport, LinkTraffic
 from .calibrate import Calibration, calibrate
+from .imitation import Imitation
 from .loihi2.costs import PUBLISHED, Cost, CostTable, Published
 from .loihi2.costs import TABLES as COST_TABLES
 from .loihi2.counts import Counts, Estimate, count, estimate
@@ -37,6 +38,7 @@ __all__ = [
     "Counts",
     "Estimate",
     "ExternalSubstrate",
+    "Imitation",
     "Limit",
     "Limits",
     "LinkTraffic",

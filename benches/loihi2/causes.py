@@ -1,0 +1,116 @@
+"""Where the loss of deployment to Loihi 2's model comes from: one change at a time; a table in Markdown per run folder.
+
+    python benches/loihi2/causes.py runs/gsc-delays-1 --dt 1 --samples 50
+
+Cross-entropy, without regularisers, on the validation set and the first training samples: never on the test set. The
+exact engine with inputs on the chip's grid; with the chip's weights; with delays in whole steps; with the chip's time
+constants; with recurrent delays of at least half a step, for the chip sees a spike half a step late on average and can
+take that from longer delays only. Then the chip's model, with scales by the rule that clips no weight, and searched.
+Beside each: the mean change and its standard error over samples, and how many samples became wrong and right.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import evprop
+from evprop.datasets import Dataset
+from evprop.experiment import Experiment, open_run
+from evprop.hardware import search_scales
+from evprop.hardware.loihi2.steps import on_grid, rows_of
+
+BATCH = 64
+WITHIN = 2.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--dt", type=float, default=1.0)
+    parser.add_argument("--training", type=int, default=1000, help="training samples to look at")
+    parser.add_argument("--samples", type=int, default=200, help="training samples for the search")
+    arguments = parser.parse_args()
+    for run in arguments.runs:
+        experiment, params = open_run(run)
+        table(run.name, experiment, params, arguments)
+
+
+def table(name: str, experiment: Experiment, params: dict, arguments: argparse.Namespace) -> None:
+    """A row for each change."""
+    sets = [experiment.data["validation"], experiment.data["train"][: arguments.training]]
+    gridded = [on_the_grid(one, arguments.dt, experiment.duration) for one in sets]
+    chip = evprop.Loihi2(dt=arguments.dt, clip_delays=True, dtype=experiment.simulator.dtype)
+    few = experiment.data["train"].spikes[: arguments.samples]
+    found = search_scales(experiment.net, params, few, chip, duration=experiment.duration, within=WITHIN)
+    exact = experiment.simulator
+    print(f"\n{name}: {len(sets[0])} validation and {len(sets[1])} training samples\n")
+    print("| | loss | change | accuracy | became wrong, right |")
+    print("|---|---:|---:|---:|---:|")
+    before = row("float", look(experiment, params, sets, exact))
+    row("inputs on the grid", look(experiment, params, gridded, exact), before)
+    for what, changed in changes(experiment, params, chip).items():
+        row(what, look(experiment, params | changed, sets, exact), before)
+    row("chip, no weight clipped", look(experiment, params, sets, chip), before)
+    row("chip, scales searched", look(experiment, params, sets, found.simulator), before)
+
+
+def on_the_grid(data: Dataset, dt: float, duration: float) -> Dataset:
+    return replace(data, spikes=on_grid(data.spikes, rows_of(duration, dt), dt, duration)[0])
+
+
+def changes(experiment: Experiment, params: dict, chip: evprop.Loihi2) -> dict[str, dict]:
+    """{what is changed: parameters that replace the trained ones}."""
+    held, dt = chip.quantise(experiment.net, params).params, chip.dt
+    delays = {name: values for name, values in params.items() if name.endswith(".delay")}
+    found = {
+        "weights": {name: values for name, values in held.items() if name.endswith(".weight")},
+        "delays in whole steps": {name: dt * np.rint(values / dt) for name, values in delays.items()},
+        "time constants": {name: values for name, values in held.items() if ".tau_" in name},
+        "recurrent delays of at least half a step": {
+            f"{p.name}.delay": np.maximum(params[f"{p.name}.delay"], params[f"{p.name}.delay"].dtype.type(dt / 2))
+            for p in experiment.net.projections
+            if p.pre == p.post and p.delay_kind is not None
+        },
+    }
+    return {what: changed for what, changed in found.items() if changed}
+
+
+def look(
+    experiment: Experiment, params: dict, sets: list[Dataset], simulator: object
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loss of each sample, and whether its class was found."""
+    loss = experiment.config.build("loss")
+    losses, right = [], []
+    for data in sets:
+        for first in range(0, len(data), BATCH):
+            part = data[first : first + BATCH]
+            record = evprop.simulate(
+                *(experiment.net, params, part.spikes),
+                duration=experiment.duration,
+                readouts=loss.readouts(experiment.net),
+                simulator=simulator,
+            )
+            losses.append(np.asarray(loss.evaluate(record, part.labels).values))
+            right.append(loss.predict(record) == part.labels)
+    return np.concatenate(losses), np.concatenate(right)
+
+
+def row(
+    what: str, seen: tuple[np.ndarray, np.ndarray], before: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    losses, right = seen
+    change = flips = "-"
+    if before is not None:
+        apart = losses - before[0]
+        change = f"{apart.mean():+.4f} +- {apart.std(ddof=1) / np.sqrt(len(apart)):.4f}"
+        flips = f"{(before[1] & ~right).sum()}, {(~before[1] & right).sum()}"
+    print(f"| {what} | {losses.mean():.4f} | {change} | {100.0 * right.mean():.2f} | {flips} |", flush=True)
+    return seen
+
+
+if __name__ == "__main__":
+    main()
