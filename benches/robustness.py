@@ -114,7 +114,11 @@ def times(given: argparse.Namespace) -> None:
                 add(rows, [group(run), type(target.simulator).__name__, way], row)
     print_rows(["run", "simulator", "attack"], given.budgets, rows)
     if given.picture:
-        draw(rows, given.budgets, given.picture)
+        panel: Panel = {}
+        for (name, on, way), runs in rows.items():
+            if way != "gradient of exact":
+                panel[f"{name}, {on}", way] = dict(zip(given.budgets, np.transpose(runs), strict=True))
+        draw({"": panel}, given.picture)
 
 
 def chance(target: Victim, spikes: evprop.Spikes, labels: Any, budget: float) -> float:
@@ -213,24 +217,32 @@ def print_rows(left: Sequence[str], head: Sequence[float], rows: Mapping[tuple[s
         print(f"| {' | '.join([*names, *cells])} |", flush=True)
 
 
-def draw(rows: Mapping[tuple[str, ...], Any], budgets: Sequence[float], path: Path) -> None:
-    """Accuracy against the budget, with standard deviations; what chance does is dotted."""
+Panel = dict[tuple[str, str], dict[float, Sequence[float]]]
+"""Net and attack -> budget -> accuracies of its runs."""
+
+
+def draw(panels: Mapping[str, Panel], path: Path, columns: int = 1) -> None:
+    """Accuracy against the budget, with standard deviations over runs; what chance does is dotted."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8.0, 5.0), layout="constrained")
-    colours: dict[tuple[str, ...], str] = {}
-    for (run, on, way), runs in rows.items():
-        if way == "gradient of exact":
-            continue
-        colour = colours.setdefault((run, on), f"C{len(colours)}")
-        spread = np.std(runs, axis=0, ddof=1) if len(runs) > 1 else None
-        look: Any = {"linestyle": ":" if way == "by chance" else "-", "color": colour, "capsize": 3}
-        axes.errorbar(range(len(budgets)), np.mean(runs, axis=0), spread, label=f"{run}, {on}, {way}", **look)
-    axes.set_xticks(range(len(budgets)), [f"{budget:g}" for budget in budgets])
-    axes.set_xlabel("each spike moves by at most (ms)")
-    axes.set_ylabel("accuracy (%)")
-    axes.set_ylim(0.0, 100.0)
-    axes.legend(fontsize=7)
+    budgets = sorted({budget for panel in panels.values() for curve in panel.values() for budget in curve})
+    down = -(-len(panels) // columns)
+    size = (8.0, 5.0) if len(panels) == 1 else (3.6 * columns, 2.4 * down)
+    figure, grid = plt.subplots(down, columns, figsize=size, layout="constrained", squeeze=False, sharex=True)
+    for axes, (title, panel) in zip(grid.flat, panels.items(), strict=False):
+        colours: dict[str, str] = {}
+        for (net, way), curve in panel.items():
+            colour = colours.setdefault(net, f"C{len(colours)}")
+            spread = [np.std(of, ddof=1) if len(of) > 1 else 0.0 for of in curve.values()]
+            look: Any = {"linestyle": ":" if way == "by chance" else "-", "color": colour, "capsize": 3}
+            at = [budgets.index(budget) for budget in curve]
+            axes.errorbar(at, [np.mean(of) for of in curve.values()], spread, label=f"{net}, {way}", **look)
+        axes.set_title(title, fontsize=9)
+        axes.set_xticks(range(len(budgets)), [f"{budget:g}" for budget in budgets])
+        axes.set_ylim(0.0, 100.0)
+    figure.supxlabel("each spike moves by at most (ms)", fontsize=10)
+    figure.supylabel("accuracy (%)", fontsize=10)
+    next(axes for axes, panel in zip(grid.flat, panels.values(), strict=False) if panel).legend(fontsize=7)
     figure.savefig(path, dpi=150)
 
 
