@@ -18,7 +18,7 @@ use crate::network::{Component, Kind};
 use crate::neuron::Constants;
 use crate::neuron::flow::{Propagator, Propagators};
 use crate::neuron::modes::{Modes, Parts, gamma};
-use crate::projection::{DelayKind, RowDelay};
+use crate::projection::{DelayKind, RowDelay, Synapses};
 use crate::record::buckets::Buckets;
 use crate::spikes::Train;
 use crate::vectorised;
@@ -49,10 +49,23 @@ impl<T: Real> Bank<T> {
 #[derive(Debug, Clone, Copy)]
 struct RowEvent {
     time: f64,
-    projection: u32,
+    inlet: u32,
     sender: u32,
     /// Which spike of the sender's train it was.
     spike: u32,
+}
+
+/// A projection into the component, and what is asked of its rows.
+struct Inlet<'a, T> {
+    synapses: Synapses<'a, T>,
+    pre: usize,
+    post: usize,
+    /// Slot of its weights.
+    weight: usize,
+    /// Slot of its delays, where their gradient is asked for.
+    delay: Option<usize>,
+    /// Whether anyone asks when spikes set out.
+    timed: bool,
 }
 
 /// Reusable storage.
@@ -99,23 +112,21 @@ impl<'a, T: Real> Sweep<'a, T> {
     /// Plays the component backwards in rows; `prepare` has been called for its populations.
     pub(super) fn play_rows(&mut self, component: &Component, b: usize, trains: &[Train<'a>], out: &mut Gradients<T>) {
         let mut play = std::mem::take(&mut self.abreast);
-        self.start_rows(&mut play, component, trains);
+        let inlets = self.start_rows(&mut play, component, trains);
         let mut looks = self.sorted_looks(component, trains);
         let mut rows = std::mem::take(&mut play.rows);
         let mut left: Vec<(usize, usize)> = component.populations.iter().map(|&p| (p, trains[p].len())).collect();
         loop {
-            let row = rows.last().map_or(f64::NEG_INFINITY, |row| row.time);
             let look = looks.last().map_or(f64::NEG_INFINITY, |(_, look)| look.time());
             let latest = left.iter_mut().filter(|(_, count)| *count > 0);
             let latest = latest.max_by(|a, b| trains[a.0].times[a.1 - 1].total_cmp(&trains[b.0].times[b.1 - 1]));
             let spike = latest.as_ref().map_or(f64::NEG_INFINITY, |(p, count)| trains[*p].times[*count - 1]);
-            if row >= spike && row >= look {
-                let Some(row) = rows.pop() else { break };
-                let after = play.after;
+            while let Some(row) = rows.pop_if(|row| row.time >= spike.max(look)) {
+                let known = if play.now == play.after { play.between.get(rows.len()) } else { None };
                 play.after = row.time;
-                let known = if play.now == after { play.between.get(rows.len()) } else { None };
-                self.row(&mut play, component, row, known, out);
-            } else if let Some((p, count)) = latest.filter(|_| spike >= look) {
+                self.row(&mut play, component, row, &inlets[row.inlet as usize], known, out);
+            }
+            if let Some((p, count)) = latest.filter(|_| spike >= look) {
                 *count -= 1;
                 let (p, k) = (*p, *count);
                 self.flow_back(&mut play, component, spike);
@@ -133,6 +144,8 @@ impl<'a, T: Real> Sweep<'a, T> {
                         play.felt = true;
                     }
                 }
+            } else {
+                break;
             }
         }
         self.flow_back(&mut play, component, 0.0);
@@ -147,8 +160,9 @@ impl<'a, T: Real> Sweep<'a, T> {
     }
 
     /// lambda is 0 at the trial's end; the rows that matter, ascending.
-    fn start_rows(&self, play: &mut Abreast<T>, component: &Component, trains: &[Train<'a>]) {
-        let Shared { network, params, constants, record, .. } = self.shared;
+    fn start_rows(&self, play: &mut Abreast<T>, component: &Component, trains: &[Train<'a>]) -> Vec<Inlet<'a, T>> {
+        let Shared { network, params, constants, record, request, .. } = self.shared;
+        let mut inlets = Vec::new();
         play.banks.resize_with(network.populations().len(), Bank::default);
         play.now = record.duration;
         play.after = record.duration;
@@ -174,13 +188,23 @@ impl<'a, T: Real> Sweep<'a, T> {
                     continue;
                 }
                 let synapses = params.synapses(network, q);
+                inlets.push(Inlet {
+                    synapses,
+                    pre,
+                    post: p,
+                    weight: network.weight_slot(q),
+                    delay: network
+                        .delay_slot(q)
+                        .filter(|&slot| request.wrt[slot] && synapses.delay_kind == DelayKind::Axonal),
+                    timed: network.populations()[pre].kind != Kind::Input || request.input_times,
+                });
                 for (k, (&t, &sender)) in trains[pre].times.iter().zip(trains[pre].units).enumerate() {
                     let RowDelay::Shared(delay) = synapses.row(sender as usize).delay else {
                         unreachable!("only rows that keep their order are played here")
                     };
                     let time = t + delay.f64();
                     if time < record.duration {
-                        play.rows.push(RowEvent { time, projection: q as u32, sender, spike: k as u32 });
+                        play.rows.push(RowEvent { time, inlet: inlets.len() as u32 - 1, sender, spike: k as u32 });
                     }
                 }
             }
@@ -192,6 +216,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             [p] if constants[p].homogeneous => play.between.fill(self.shared.simd, constants[p].neuron(0), spans),
             _ => play.between = Propagators::default(),
         }
+        inlets
     }
 
     /// All lambda of the component back to `time`.
@@ -219,20 +244,19 @@ impl<'a, T: Real> Sweep<'a, T> {
         &mut self,
         play: &mut Abreast<T>,
         component: &Component,
-        event: RowEvent,
+        RowEvent { time, sender, spike, .. }: RowEvent,
+        inlet: &Inlet<'a, T>,
         known: Option<Propagator<T>>,
         out: &mut Gradients<T>,
     ) {
-        let RowEvent { time, projection: q, sender, spike } = event;
-        let Shared { network, params, constants, simd, request, .. } = self.shared;
-        let (q, projection) = (q as usize, &network.projections()[q as usize]);
+        let Shared { constants, simd, .. } = self.shared;
         if !play.felt {
             return;
         }
-        let (p, pre) = (projection.post, projection.pre);
-        let row = params.synapses(network, q).row(sender as usize);
+        let &Inlet { post: p, pre, delay, timed, .. } = inlet;
+        let row = inlet.synapses.row(sender as usize);
         let weights = self.own.as_mut().unwrap_or(out);
-        let slot = &mut weights.slots[network.weight_slot(q)];
+        let slot = &mut weights.slots[inlet.weight];
         let gradient = if slot.is_empty() { &mut [][..] } else { &mut slot[row.start..row.start + row.weight.len()] };
         let d = play.now - time;
         let fused = row.targets.is_none() && d > 0.0 && self.voltage[p].sources.is_empty();
@@ -252,8 +276,6 @@ impl<'a, T: Real> Sweep<'a, T> {
             }
         }
         let Bank { v, i, modes } = &play.banks[p];
-        let delay = network.delay_slot(q).filter(|&slot| projection.delay == DelayKind::Axonal && request.wrt[slot]);
-        let timed = network.populations()[pre].kind != Kind::Input || request.input_times;
         if let Some(modes) = modes {
             let c = constants[p].neuron(0);
             let parts = modes.parts();

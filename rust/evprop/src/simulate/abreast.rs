@@ -46,7 +46,7 @@ struct Bank<T> {
     held: Vec<u32>,
     /// By block of neurons: whether any may have crossed in the last pass.
     flags: Vec<bool>,
-    /// In place of `u` and `i`, where time passes for all neurons alike.
+    /// In place of `u` and `i`, where time passes for all neurons alike and nobody spikes without being driven.
     modes: Option<Modes<T>>,
     /// What the last pass took them by.
     taken: Option<Propagator<T>>,
@@ -113,11 +113,6 @@ fn sort<T: Real>(spikes: &mut [Spike<T>]) {
     }
 }
 
-/// `theta` less what rounding of the tangent may hide.
-fn guard<T: Real>(theta: T) -> T {
-    theta - T::of(64.0) * T::EPSILON * theta.abs()
-}
-
 impl<T: Real> Bank<T> {
     fn reset(&mut self, c: &Constants<T>) {
         let Self { u, i, next_u, next_i, guard, held, flags, modes, taken } = self;
@@ -125,9 +120,10 @@ impl<T: Real> Bank<T> {
         flags.clear();
         flags.resize(c.n.div_ceil(BLOCK), false);
         guard.clear();
-        guard.extend(c.theta[..c.n].iter().map(|&theta| self::guard(theta)));
+        guard.extend(c.theta[..c.n].iter().map(|&theta| passes::guard(theta)));
         held.clear();
-        if let Some(gamma) = gamma(c) {
+        let above_rest = c.theta[..c.n].iter().all(|&theta| theta > T::ZERO);
+        if let Some(gamma) = gamma(c).filter(|_| above_rest) {
             let modes = modes.get_or_insert_default();
             modes.reset(c.n, -gamma);
             for unit in 0..c.n {
@@ -469,7 +465,7 @@ impl<T: Real> Abreast<T> {
             let bank = &mut self.banks[member];
             bank.held.retain(|&other| other != unit);
             let neuron = members[member].constants.neuron(unit as usize);
-            bank.guard[unit as usize] = guard(neuron.theta);
+            bank.guard[unit as usize] = passes::guard(neuron.theta);
             let (_, i) = bank.get(unit as usize);
             bank.set(unit as usize, (neuron.u_reset, i));
         }
