@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 GROUPS: dict[str, list[dict[str, Any]]] = {
-    "hidden neurons": [{"hidden": n} for n in (128, 256, 512, 1024, 2048)],
+    "hidden neurons": [*({"hidden": n} for n in (128, 256, 512, 1024)), {"hidden": 2048, "batch": 8}],
     "input spikes": [{"n_spikes": n} for n in (1_000, 8_000, 64_000)],
     "duration": [{"duration": 1000.0 * s, "busy": 500.0} for s in (0.5, 1, 2, 10)],
     "batch": [{"batch": n} for n in (1, 32, 256)],
