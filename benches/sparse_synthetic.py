@@ -5,8 +5,9 @@
 
 A Grassmannian dictionary of 300 atoms in 100 dimensions, 75 groups of 4, 8 groups in use with values from U[1, 2],
 x = D a. Classifiers are the truth: the sign of w . a (BP, GBP) or of w . norms (pooled), w Gaussian of norm 1, among
-samples with a margin of at least eta; they are given the code that was found. BP has l1 = 0.25, GBP l2 = 0.3 (the paper
-does not give its weights; with these the supports are near its own). A group is in use if any of its numbers is not 0.
+samples whose w . a is at least eta from 0, for the true code or for the one that was found: a row of each. They are
+given the code that was found. BP has l1 = 0.25, GBP l2 = 0.3 (the paper does not give its weights; with these the
+supports are near its own). A group is in use if any of its numbers is not 0.
 
 Where the adversary should get to: to first order a sample is lost if its decision value is at most the budget times the
 slope's l2 norm. The last two columns count these, with the value of the code found and with that of the true code.
@@ -15,6 +16,7 @@ slope's l2 norm. The last two columns count these, with the value of the code fo
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ from evprop.sparse import (
 )
 
 BUDGETS = (0.0, 0.1, 0.3, 0.5)
+OF = ("true", "found")
+"""The codes that a margin is asked of."""
 CLASSIFIERS = {"BP": False, "GBP": False, "pooled GBP": True}
 """Name -> whether it is of the groups' norms."""
 
@@ -41,17 +45,24 @@ def draw(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def draw_with_margins(
-    rng: np.random.Generator, n: int, w: np.ndarray, pooled: bool, etas: list[float]
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Codes, their decision values, and for each eta the rows of the first n whose value is at least eta from 0."""
-    codes, groups = np.zeros((0, 300)), equal_groups(300, 4)
-    value = np.zeros(0)
-    while np.sum(np.abs(value) >= max(etas)) < n:
-        codes = np.vstack([codes, draw(rng, n)])
-        value = (group_norms(codes, groups) if pooled else codes) @ w
-    rows = [np.flatnonzero(np.abs(value) >= eta)[:n] for eta in etas]
-    wanted = np.unique(np.concatenate(rows))
-    return codes[wanted], value[wanted], [np.searchsorted(wanted, row) for row in rows]
+    rng: np.random.Generator, n: int, etas: list[float], decide: Callable[[np.ndarray], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, dict[tuple[float, str], np.ndarray]]:
+    """Codes, their values by `decide` (a row for each of OF), and for each eta the first n as far from 0, by row."""
+    codes, values = np.zeros((0, 300)), np.zeros((len(OF), 0))
+    while np.min(np.sum(np.abs(values) >= max(etas), axis=1)) < n:
+        drawn = draw(rng, n)
+        codes, values = np.vstack([codes, drawn]), np.hstack([values, decide(drawn)])
+    rows = {
+        (eta, of): np.flatnonzero(np.abs(value) >= eta)[:n]
+        for eta in etas
+        for of, value in zip(OF, values, strict=True)
+    }
+    wanted = np.unique(np.concatenate(list(rows.values())))
+    return (
+        codes[wanted],
+        values[:, wanted],
+        {row: np.searchsorted(wanted, which) for row, which in rows.items()},
+    )
 
 
 def supports(name: str, pursuit: Pursuit, codes: np.ndarray, tolerance: float) -> None:
@@ -83,29 +94,29 @@ def under_attack(name: str, pursuit: Pursuit, pooled: bool, given: argparse.Name
     rng = np.random.default_rng([given.seed, pooled])
     w = rng.standard_normal(75 if pooled else 300)
     w /= np.linalg.norm(w)
-    truth, value, rows = draw_with_margins(rng, given.attacked, w, pooled, given.margins)
-    labels, x = (value > 0.0).astype(np.int64), truth @ pursuit.dictionary.T
     both = np.stack([-w, w], axis=1)
     model = PursuitClassifier(pursuit, both, np.zeros(2), pooled, tolerance=given.tolerance)
+
+    def decide(codes: np.ndarray) -> np.ndarray:
+        found = pursuit.solve(codes @ pursuit.dictionary.T, tolerance=given.tolerance).values
+        return np.stack([model.scores(code)[:, 1] for code in (codes, found)])
+
+    truth, (value, _), rows = draw_with_margins(rng, given.attacked, given.margins, decide)
+    labels, x = (value > 0.0).astype(np.int64), truth @ pursuit.dictionary.T
     margins, gradient, codes = model.margins(x, labels)
     found, slope = 0.5 * margins, 0.5 * np.linalg.norm(gradient, axis=1)  # scores are -w.a and w.a
-    if given.own:
-        rows = [row[found[row] >= eta] for eta, row in zip(given.margins, rows, strict=True)]
     how: Any = {"norm": "l2", "steps": given.steps, "start": codes}
     target, longer = (Signs(model), np.sqrt(x.shape[1])) if given.signs else (model, 1.0)
     fooled = [
         ifgsm(target, x, labels, budget=budget, step_size=longer * budget / given.steps, **how).fooled
         for budget in BUDGETS
     ]
-    for eta, row in zip(given.margins, rows, strict=True):
+    for (eta, of), row in rows.items():
         shown = [100 * (1 - lost[row].mean()) for lost in fooled]
         reach = [100 * np.mean(v[row] <= BUDGETS[-1] * slope[row]) for v in (found, np.abs(value))]
-        cells = [f"{share:.2f}" for share in shown] + [
-            f"{100 * found[row].sum() / np.abs(value[row]).sum():.0f}"
-        ]
-        print(
-            f"| {eta:g} | {name} | {' | '.join([*cells, *(f'{share:.2f}' for share in reach)])} |", flush=True
-        )
+        kept = f"{100 * found[row].sum() / np.abs(value[row]).sum():.0f}"
+        cells = [f"{share:.2f}" for share in shown] + [kept] + [f"{share:.2f}" for share in reach]
+        print(f"| {eta:g} | {of} | {name} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -119,7 +130,6 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=1e-6, help="relative duality gap")
     parser.add_argument("--only", nargs="+", default=list(CLASSIFIERS), choices=list(CLASSIFIERS))
     parser.add_argument("--signs", action="store_true", help="steps budget / steps times the gradient's sign")
-    parser.add_argument("--own", action="store_true", help="only samples whose own decision value has the margin too")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     dictionary, groups = grassmannian(100, 300, seed=args.seed), equal_groups(300, 4)
@@ -132,8 +142,8 @@ def main() -> None:
         supports(name, pursuit, codes, args.tolerance)
     print(f"\n{args.attacked} samples per margin, {args.steps} steps\n")
     reach = f"kept | in reach of {BUDGETS[-1]:g} | with true codes |"
-    print(f"| margin | classifier | {' | '.join(f'{budget:g}' for budget in BUDGETS)} | {reach}")
-    print("|---|---|" + "---|" * (len(BUDGETS) + 3))
+    print(f"| margin | of code | classifier | {' | '.join(f'{budget:g}' for budget in BUDGETS)} | {reach}")
+    print("|---|---|---|" + "---|" * (len(BUDGETS) + 3))
     for name in args.only:
         under_attack(name, bp if name == "BP" else gbp, CLASSIFIERS[name], args)
 
