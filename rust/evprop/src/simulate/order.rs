@@ -44,9 +44,12 @@ impl<T: Real> Order<T> {
                     equal[l] += u64::from(block[l] == spike.time);
                 }
             }
-            let sum = |counts: [u64; LANES]| counts.iter().sum::<u64>();
-            equals += sum(equal);
-            spikes[sum(before) as usize] = spike;
+            let mut rank = 0;
+            for l in 0..LANES {
+                rank += before[l];
+                equals += equal[l];
+            }
+            spikes[rank as usize] = spike;
         }
         // Each time equals itself.
         let differ = equals == self.copy.len() as u64;
