@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=1e-3, help="relative duality gap while learning")
     parser.add_argument("--stand-in-epochs", type=int, default=20)
     parser.add_argument("--lr-stand-in", type=float, default=2e-3)
-    parser.add_argument("--attacked", type=int, default=200, help="samples of the test part")
+    parser.add_argument("--attacked", type=int, default=1000, help="samples of the test part")
     parser.add_argument("--steps", type=int, default=10, help="of IFGSM")
     parser.add_argument("--only", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seed", type=int, default=0)
