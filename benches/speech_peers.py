@@ -2,15 +2,17 @@
 
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff snntorch --dt 10 --seconds 300
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff dcls --dt 10 --seconds 300
+    EVPROP_DATA=... python benches/speech_peers.py fsdd-ff rates --dt 10 --seconds 300
 
 The data set, its augmentation and its validation set are those of the shipped experiment; spikes are counted on a grid
 of steps of dt. snntorch: `RSynaptic`, 256 recurrent neurons, no delays. dcls: 256 feed-forward neurons behind one
 convolution with a learnt delay for each synapse, batch normalisation and dropout, as Hammouamri et al. publish it: no
 synaptic filter, learning rate of delays 100 times that of weights, the kernels' sigma annealed to 0.5 steps over the
 first quarter; so their parameters are as many as those of the experiments `fsdd` and `fsdd-ff-delays`, normalisation's
-512 apart. Adam, cosine schedule over the CPU time given, which counts all but the test set; the epoch is chosen by the
-mean validation accuracy over five epochs (fewer in a run of fewer), the test set is looked at once. One thread. Needs
-requirements-peers.txt.
+512 apart. rates: for what spikes cost, 256 feed-forward neurons without any, rectified sums over the last 60 ms with a
+weight for each step, read out as evprop's are, by an integral that falls with e^{-t/300 ms}. Adam, cosine schedule over
+the CPU time given, which counts all but the test set; the epoch is chosen by the mean validation accuracy over five
+epochs (fewer in a run of fewer), the test set is looked at once. One thread. Needs requirements-peers.txt.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from evprop.loader import Loader
 from evprop.spikes import Spikes
 from workload_s.arctangent import Spike
 
-HIDDEN, TAU_MEM, TAU_SYN, V_TH, WINDOW, BATCH = 256, 20.0, 5.0, 1.0, 5, 32
+HIDDEN, TAU_MEM, TAU_SYN, TAU_READOUT, V_TH, WINDOW, BATCH = 256, 20.0, 5.0, 300.0, 1.0, 5, 32
 
 
 class SnnTorch(torch.nn.Module):
@@ -100,6 +102,24 @@ class Dcls(torch.nn.Module):
         return total
 
 
+class Rates(torch.nn.Module):
+    """Rectified neurons that see the last 60 ms; logits are weighted integrals of what they give."""
+
+    def __init__(self, n_in: int, n_out: int, dt: float) -> None:
+        super().__init__()
+        self.dt, self.taps = dt, 1 + round(60.0 / dt)
+        self.hidden = torch.nn.Conv1d(n_in, HIDDEN, self.taps)
+        self.w_output = torch.nn.Linear(HIDDEN, n_out)
+
+    def groups(self, lr: float) -> list[dict]:
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+    def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
+        rate = torch.relu(self.hidden(torch.nn.functional.pad(x.permute(1, 2, 0), (self.taps - 1, 0))))
+        weight = torch.exp(-torch.arange(rate.shape[2]) * (self.dt / TAU_READOUT))
+        return self.w_output((rate * weight).sum(2) * (self.dt / 100.0))
+
+
 def frames(spikes: Spikes, dt: float, duration: float) -> torch.Tensor:
     """(steps, batch, channels): counts."""
     steps = math.ceil(duration / dt)
@@ -155,7 +175,7 @@ def train(net: torch.nn.Module, experiment: Experiment, given: argparse.Namespac
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", help="a shipped experiment on recordings: its data and augmentation")
-    parser.add_argument("peer", choices=["snntorch", "dcls"])
+    parser.add_argument("peer", choices=["snntorch", "dcls", "rates"])
     parser.add_argument("--dt", type=float, default=10.0, help="ms")
     parser.add_argument("--seconds", type=float, default=300.0, help="of CPU time")
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -168,7 +188,7 @@ def main() -> None:
     torch.manual_seed(given.seed)
     experiment = build_experiment(load_config(given.task, given.changes))
     test = experiment.data["test"]
-    kind = {"snntorch": SnnTorch, "dcls": Dcls}[given.peer]
+    kind = {"snntorch": SnnTorch, "dcls": Dcls, "rates": Rates}[given.peer]
     net = kind(test.spikes.n_units, test.n_classes, given.dt)
     count = sum(p.numel() for p in net.parameters() if p.requires_grad)
     params, validation, epoch, epochs = train(net, experiment, given)
