@@ -122,10 +122,19 @@ def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
 
 def changed(data: Dataset, before: Evaluation, after: Evaluation) -> str:
     """How many samples became wrong, how many right, and McNemar's p."""
-    was, is_now = before.predictions == data.labels, after.predictions == data.labels
-    wrong, right = int((was & ~is_now).sum()), int((~was & is_now).sum())
+    wrong, right = turned(before.predictions == data.labels, after.predictions == data.labels)
     p = stats.binomtest(wrong, wrong + right).pvalue if wrong + right else 1.0
     return f"{wrong}, {right}, {p:.2f}"
+
+
+def turned(before: np.ndarray, after: np.ndarray) -> tuple[int, int]:
+    """How many samples became wrong and how many right; whether each is right, before and after."""
+    return int((before & ~after).sum()), int((~before & after).sum())
+
+
+def on_the_grid(data: Dataset, dt: float, duration: float) -> Dataset:
+    """The data set with its spikes where the chip's steps put them."""
+    return replace(data, spikes=on_grid(data.spikes, rows_of(duration, dt), dt, duration)[0])
 
 
 def is_yin_yang(experiment: Experiment) -> bool:
@@ -205,7 +214,7 @@ def steps(experiment: Experiment, params: dict, test: Dataset, settings: Setting
     print("|---:|---:|---:|---:|---:|---:|" + ("---:|" if first else ""))
     for dt in (*FINE_STEPS, *STEPS) if first else STEPS:
         duration = experiment.duration
-        rounded = Dataset(on_grid(test.spikes, rows_of(duration, dt), dt, duration)[0], test.labels, "grid")
+        rounded = on_the_grid(test, dt, duration)
         simulator = chip(experiment, dt)
         cells = [f"{limit(dt):.1f}"] if first else []
         cells.append(accuracy(experiment, params, rounded, experiment.simulator))

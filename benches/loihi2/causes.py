@@ -12,19 +12,17 @@ Beside each: the mean change and its standard error over samples, and how many s
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import evprop
+from accuracy import WITHIN, on_the_grid, turned
 from evprop.datasets import Dataset
 from evprop.experiment import Experiment, open_run
 from evprop.hardware import search_scales
-from evprop.hardware.loihi2.steps import on_grid, rows_of
 
 BATCH = 64
-WITHIN = 2.0
 
 
 def main() -> None:
@@ -56,10 +54,6 @@ def table(name: str, experiment: Experiment, params: dict, arguments: argparse.N
         row(what, look(experiment, params | changed, sets, exact), before)
     row("chip, no weight clipped", look(experiment, params, sets, chip), before)
     row("chip, scales searched", look(experiment, params, sets, found.simulator), before)
-
-
-def on_the_grid(data: Dataset, dt: float, duration: float) -> Dataset:
-    return replace(data, spikes=on_grid(data.spikes, rows_of(duration, dt), dt, duration)[0])
 
 
 def changes(experiment: Experiment, params: dict, chip: evprop.Loihi2) -> dict[str, dict]:
@@ -107,7 +101,7 @@ def row(
     if before is not None:
         apart = losses - before[0]
         change = f"{apart.mean():+.4f} +- {apart.std(ddof=1) / np.sqrt(len(apart)):.4f}"
-        flips = f"{(before[1] & ~right).sum()}, {(~before[1] & right).sum()}"
+        flips = ", ".join(map(str, turned(before[1], right)))
     print(f"| {what} | {losses.mean():.4f} | {change} | {100.0 * right.mean():.2f} | {flips} |", flush=True)
     return seen
 

@@ -147,14 +147,14 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
         )
     write = _writer(out, settings)  # a missing extra is said now and not after training
     experiment, params = open_run(run)
-    _aim(experiment, params, settings)  # what cannot be imitated is said now too
+    aim = _aim(experiment, params, settings)  # what cannot be imitated is said now too
     test = experiment.data["test"] if data is None else open_data(experiment, data)
     exact = experiment.evaluate(params, test)
     simulator = _simulator(experiment, params, settings)
     quantised = _state(experiment, params, params, simulator, test, settings)
     tuned = None
     if settings.epochs:
-        better = _fine_tune(run, experiment, params, quantised.simulator, settings)
+        better = _fine_tune(run, experiment, params, quantised.simulator, aim, settings)
         tuned = _state(experiment, params, better, quantised.simulator, test, settings)
     final = tuned or quantised
     placement = place(final.quantised.program)
@@ -222,10 +222,9 @@ def _state(
 
 
 def _fine_tune(
-    run: Path, experiment: Experiment, params: dict[str, Array], simulator: Loihi2, settings: Settings
+    run: Path, experiment: Experiment, params: dict[str, Array], simulator: Loihi2, loss: Loss, settings: Settings
 ) -> dict[str, Array]:
     tuned = {name: array.copy() for name, array in params.items()}
-    loss = _aim(experiment, params, settings)
     training: Mapping[str, Any] = experiment.config["training"]
     callbacks: list[Callback] = [] if settings.clip_delays else [_WithinReach(MAX_DELAY * settings.dt)]
     validation, kept = experiment.data.get("validation"), None

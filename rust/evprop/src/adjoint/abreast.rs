@@ -14,11 +14,11 @@ use super::sweep::{Look, Shared, Sweep};
 use super::windows::flow_lanes;
 use crate::math::sums::folded;
 use crate::math::{Real, Simd};
-use crate::network::{Component, Kind};
+use crate::network::Component;
 use crate::neuron::Constants;
 use crate::neuron::flow::{Propagator, Propagators};
 use crate::neuron::modes::{Modes, Parts, gamma};
-use crate::projection::{DelayKind, RowDelay, Synapses};
+use crate::projection::{RowDelay, Synapses};
 use crate::record::buckets::Buckets;
 use crate::spikes::Train;
 use crate::vectorised;
@@ -193,10 +193,8 @@ impl<'a, T: Real> Sweep<'a, T> {
                     pre,
                     post: p,
                     weight: network.weight_slot(q),
-                    delay: network
-                        .delay_slot(q)
-                        .filter(|&slot| request.wrt[slot] && synapses.delay_kind == DelayKind::Axonal),
-                    timed: network.populations()[pre].kind != Kind::Input || request.input_times,
+                    delay: network.delay_slot(q).filter(|&slot| request.wrt[slot]),
+                    timed: request.asks_when(network, q),
                 });
                 for (k, (&t, &sender)) in trains[pre].times.iter().zip(trains[pre].units).enumerate() {
                     let RowDelay::Shared(delay) = synapses.row(sender as usize).delay else {

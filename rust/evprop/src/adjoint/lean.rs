@@ -76,8 +76,7 @@ impl Plan {
             }
             let weight = Some(network.weight_slot(q)).filter(|&slot| wrt[slot]);
             let delay = network.delay_slot(q).filter(|&slot| wrt[slot]);
-            let sends = network.populations()[projection.pre].kind != Kind::Input || request.input_times;
-            let times = sends || delay.is_some();
+            let times = request.asks_when(network, q) || delay.is_some();
             if times || weight.is_some() {
                 inlets.push(Inlet { projection: q, pre: projection.pre, weight, delay, times });
             }

@@ -57,6 +57,13 @@ pub struct Request<'a> {
     pub min_vdot: Option<f64>,
 }
 
+impl Request<'_> {
+    /// Whether anyone asks when the spikes that projection `q` carries set out.
+    pub(crate) fn asks_when(&self, network: &Network, q: usize) -> bool {
+        self.input_times || network.populations()[network.projections()[q].pre].kind != Kind::Input
+    }
+}
+
 /// The cotangents of one readout of one population in one sample.
 struct Sources<'a> {
     readout: &'a Readout,

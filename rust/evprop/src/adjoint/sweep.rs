@@ -271,8 +271,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         let Shared { network, request, .. } = self.shared;
         request.wrt[network.weight_slot(q)]
             || network.delay_slot(q).is_some_and(|slot| request.wrt[slot])
-            || request.input_times
-            || network.populations()[network.projections()[q].pre].kind != Kind::Input
+            || request.asks_when(network, q)
     }
 
     /// Arrivals from outside only read lambda, which is known by now.

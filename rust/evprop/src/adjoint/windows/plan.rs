@@ -3,7 +3,7 @@ use super::modes::Rows as ModeRows;
 use super::series::Target;
 use crate::adjoint::{Gradients, Request};
 use crate::math::{Lines, Real, Simd};
-use crate::network::{Component, Kind, Network, Params};
+use crate::network::{Component, Network, Params};
 use crate::neuron::Constants;
 use crate::neuron::modes::Pace;
 use crate::projection::{Connectivity, DelayKind};
@@ -100,7 +100,7 @@ impl<T: Real> Plan<T> {
             let projection = &network.projections()[q];
             let (own, pre) = (params.synapses(network, q), network.populations()[projection.pre].size);
             if let Some(Keeping::Modes(pace)) = keeping[projection.post] {
-                let times = request.input_times || network.populations()[projection.pre].kind != Kind::Input;
+                let times = request.asks_when(network, q);
                 synapses[q] = Some(Synapses::Modes(ModeRows::new(simd, &own, pre, grid, over, pace, times)));
                 continue;
             }
