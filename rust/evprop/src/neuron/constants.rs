@@ -63,6 +63,8 @@ pub struct Constants<T> {
     pub holds: bool,
     /// No neuron spikes more than once: all refractory times are infinite.
     pub once: bool,
+    /// All share `tau_mem = 2 tau_syn` and have their threshold above rest: crossings are known in closed form.
+    pub quadratic: bool,
     neurons: Vec<Neuron<T>>,
     /// `theta` by neuron.
     pub theta: Vec<T>,
@@ -140,6 +142,8 @@ impl<T: Real> Constants<T> {
             .collect();
         let same = |v: Option<&[T]>| v.is_none_or(|v| v.iter().all(|&x| x == v[0]));
         let homogeneous = same(tau_mem) && same(tau_syn);
+        let double = |c: &Neuron<T>| c.tau_mem == c.tau_syn + c.tau_syn && c.theta > T::ZERO;
+        let quadratic = homogeneous && neurons.iter().all(double);
         let refractory = neurons.iter().any(|c| c.t_ref > 0.0);
         let holds = neurons.iter().any(|c| c.t_ref > 0.0 && c.t_ref.is_finite());
         let once = neurons.iter().all(|c| c.t_ref == f64::INFINITY);
@@ -155,6 +159,7 @@ impl<T: Real> Constants<T> {
             refractory,
             holds,
             once,
+            quadratic,
             theta: column(|c| c.theta),
             tau_mem: column(|c| c.tau_mem),
             tau_syn: column(|c| c.tau_syn),

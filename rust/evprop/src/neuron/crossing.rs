@@ -9,6 +9,7 @@
 //! bisection. The last step is taken without looking again once the terms it leaves out are below the last bit.
 use super::constants::{Constants, LANES, Neuron};
 use super::flow::{peak_time, propagator};
+use super::quadratic;
 use crate::math::Real;
 
 /// A state at the start of a span in which a neuron may cross.
@@ -158,6 +159,25 @@ impl<T: Real> Crossings<T> {
     /// First crossings: fills `hits`, `s` and `at`.
     #[inline(always)]
     pub fn solve(&mut self, c: &Constants<T>, starts: &[Start<T>]) {
+        if c.quadratic { self.close(c, starts) } else { self.iterate(c, starts) }
+    }
+
+    /// In closed form.
+    #[inline(always)]
+    fn close(&mut self, c: &Constants<T>, starts: &[Start<T>]) {
+        let n = self.load(c, starts);
+        let Self { u, i, d, theta, open, s, at, hits, .. } = self;
+        let shared = c.neuron(0);
+        close_lanes(n, u, i, d, theta, shared, open, s, at);
+        hits.clear();
+        for l in (0..starts.len()).filter(|&l| open[l] != T::ZERO) {
+            (s[hits.len()], at[hits.len()]) = (s[l], at[l]);
+            hits.push(l);
+        }
+    }
+
+    #[inline(always)]
+    fn iterate(&mut self, c: &Constants<T>, starts: &[Start<T>]) {
         let n = self.load(c, starts);
         let Self { u, i, d, taus, hi, end_u, end_i, .. } = self;
         let t = lanes!(c, taus);
@@ -210,9 +230,9 @@ impl<T: Real> Crossings<T> {
         hits.len().next_multiple_of(LANES)
     }
 
-    /// The first crossing of one neuron: time from the start and current there.
+    /// The first crossing of one neuron, always by iteration: time from the start and current there.
     pub fn first(&mut self, c: &Constants<T>, start: Start<T>) -> Option<(T, T)> {
-        self.solve(c, &[start]);
+        self.iterate(c, &[start]);
         (!self.hits.is_empty()).then(|| (self.s[0], self.at[0]))
     }
 }
@@ -276,6 +296,31 @@ fn flow_lanes<T: Real>(
         let p = propagator(d[l], inv_slow[l], rate[l], gain[l], lin[l], mem_slow[l] > T::ZERO);
         end_u[l] = u[l] * p.mem + i[l] * p.kappa;
         end_i[l] = i[l] * p.syn;
+    }
+}
+
+/// Whether there is a crossing (1 or 0), when, and the current there, of neurons that share their time constants.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn close_lanes<T: Real>(
+    n: usize,
+    u: &[T],
+    i: &[T],
+    d: &[T],
+    theta: &[T],
+    c: &Neuron<T>,
+    hit: &mut [T],
+    s: &mut [T],
+    at: &mut [T],
+) {
+    let (u, i, d, theta) = (&u[..n], &i[..n], &d[..n], &theta[..n]);
+    let (hit, s, at) = (&mut hit[..n], &mut s[..n], &mut at[..n]);
+    let (tau_mem, inv_mem) = (c.tau_mem, c.inv_mem);
+    for l in 0..n {
+        let found = quadratic::first_crossing(u[l], i[l], d[l], theta[l], tau_mem, inv_mem);
+        hit[l] = if found.hit { T::ONE } else { T::ZERO };
+        s[l] = found.s;
+        at[l] = found.current;
     }
 }
 

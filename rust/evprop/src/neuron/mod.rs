@@ -5,6 +5,7 @@ pub mod flow;
 pub mod kernels;
 pub mod modes;
 pub mod panels;
+pub mod quadratic;
 pub mod reach;
 pub mod roots;
 pub mod series;

@@ -4,11 +4,14 @@
 //! Both ends of the bracket are known when it is drawn (the lower one is the given state, the upper one decides whether
 //! there is a crossing at all), so the iteration starts from the end whose voltage is nearer to the threshold.
 //!
+//! Where the crossing is known in closed form ([`super::quadratic`]), nothing is iterated.
+//!
 //! Problems lie in blocks of one vector, whose columns have a fixed length: loops over them need no check, and a problem is
 //! written with one.
-use super::constants::{LANES, Neuron};
+use super::constants::{Constants, LANES, Neuron};
 use super::crossing::Step;
 use super::flow::{peak_time, propagator};
+use super::quadratic::first_crossing;
 use crate::math::Real;
 
 /// When does this state first cross within its span?
@@ -137,6 +140,21 @@ impl<T: Real> Block<T> {
         left != T::ZERO
     }
 
+    /// Every crossing in closed form.
+    #[inline(always)]
+    fn close(&mut self, c: &Neuron<T>) {
+        let Self { u, i, d, theta, open, s, current, hit, .. } = self;
+        for l in 0..LANES {
+            let found = first_crossing(u[l], i[l], d[l], theta[l], c.tau_mem, c.inv_mem);
+            open[l] = if found.hit { T::ONE } else { T::ZERO };
+            s[l] = found.s;
+            current[l] = found.current;
+        }
+        for l in 0..LANES {
+            hit[l] = open[l] != T::ZERO;
+        }
+    }
+
     /// The state at `s`.
     #[inline(always)]
     fn flow_to_s(&mut self, c: &Neuron<T>) {
@@ -215,8 +233,12 @@ impl<T: Real> Roots<T> {
 
     /// Finds the crossings.
     #[inline(always)]
-    pub fn solve(&mut self, c: &Neuron<T>) {
-        let blocks = self.filled();
+    pub fn solve(&mut self, c: &Constants<T>) {
+        let (blocks, closed, c) = (self.filled(), c.quadratic, c.neuron(0));
+        if closed {
+            blocks.iter_mut().for_each(|block| block.close(c));
+            return;
+        }
         for block in blocks.iter_mut() {
             block.begin(c);
         }

@@ -83,7 +83,7 @@ vectorised! {
         let Late { roots, order, fired } = late;
         let mut spent = 0;
         let (mut step, mut end) = (out.len(), f64::NAN);
-        roots.solve(c.neuron(0));
+        roots.solve(c);
         for k in 0..roots.len() {
             let Some(crossing) = roots.answer(k) else { continue };
             let neuron = crossing.lane as usize;

@@ -399,7 +399,7 @@ fn play_suspects<T: Real>(
     let shared = c.neuron(0);
     while !roots.is_empty() {
         let mut again = 0;
-        roots.solve(shared);
+        roots.solve(c);
         for k in 0..roots.len() {
             let Some(Crossing { lane: unit, time, current, .. }) = roots.answer(k) else { continue };
             let lane = unit as usize;
