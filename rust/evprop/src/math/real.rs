@@ -5,12 +5,14 @@
 //!
 //! exp: Cody & Waite 1980 reduction `x = n ln 2 + r`, `|r| <= ln 2 / 2`, then a polynomial of `(e^r - 1)`.
 //! ln_1p: reduction to `m in [sqrt(1/2), sqrt(2))`, then the atanh series in `(m - 1) / (m + 1)` (fdlibm's scheme).
+use super::cells::Cells;
 use super::ticks::Ticks;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 /// A floating-point type of the engine.
 pub trait Real:
     Copy
+    + Cells
     + Default
     + Send
     + Sync

@@ -86,42 +86,43 @@ pub fn prefetch_all<T>(column: &[T]) {
 }
 
 /// Compiles one function body for each vector width and dispatches on its first argument, a [`Simd`].
-/// The body may call only functions that are `#[inline(always)]`.
+/// The body may call only functions that are `#[inline(always)]`. With `[level],` before its arguments it knows the level by
+/// that name, for what is written out for one of them.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! vectorised {
     (
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident<$t:ident $(, const $c:ident: $ct:ty)*>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+        $vis:vis fn $name:ident<$t:ident $(, const $c:ident: $ct:ty)*>($([$level:ident],)? $($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
     ) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
         $vis fn $name<$t: $crate::math::Real $(, const $c: $ct)*>(simd: $crate::math::simd::Simd, $($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
             #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
-            fn body<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? $body
+            fn body<$t: $crate::math::Real $(, const $c: $ct)*>($($level: $crate::math::simd::Simd,)? $($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2")]
                 #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
-                fn avx2<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<$t $(, $c)*>($($arg),*)
+                fn avx2<$t: $crate::math::Real $(, const $c: $ct)*>($($level: $crate::math::simd::Simd,)? $($arg: $ty),*) $(-> $ret)? {
+                    body::<$t $(, $c)*>($($level,)? $($arg),*)
                 }
                 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
                 #[allow(clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
-                fn avx512<$t: $crate::math::Real $(, const $c: $ct)*>($($arg: $ty),*) $(-> $ret)? {
-                    body::<$t $(, $c)*>($($arg),*)
+                fn avx512<$t: $crate::math::Real $(, const $c: $ct)*>($($level: $crate::math::simd::Simd,)? $($arg: $ty),*) $(-> $ret)? {
+                    body::<$t $(, $c)*>($($level,)? $($arg),*)
                 }
                 match simd {
                     // SAFETY: the value exists only where `Simd::detect` found these features.
-                    $crate::math::simd::Simd::Avx512 => return unsafe { avx512::<$t $(, $c)*>($($arg),*) },
+                    $crate::math::simd::Simd::Avx512 => return unsafe { avx512::<$t $(, $c)*>($({ let $level = simd; $level },)? $($arg),*) },
                     // SAFETY: as above.
-                    $crate::math::simd::Simd::Avx2 => return unsafe { avx2::<$t $(, $c)*>($($arg),*) },
+                    $crate::math::simd::Simd::Avx2 => return unsafe { avx2::<$t $(, $c)*>($({ let $level = simd; $level },)? $($arg),*) },
                     $crate::math::simd::Simd::Baseline => {}
                 }
             }
             let _ = simd;
-            body::<$t $(, $c)*>($($arg),*)
+            body::<$t $(, $c)*>($({ let $level = simd; $level },)? $($arg),*)
         }
     };
 }

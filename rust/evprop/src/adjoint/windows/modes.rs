@@ -201,7 +201,6 @@ pub struct Spike<T: Real> {
 pub struct Looks<T> {
     /// Place in the table of the block.
     at: [[u16; BLOCK]; TOGETHER],
-    found: [[[T; 2]; BLOCK]; TOGETHER],
     /// By spike: sums over its arrivals.
     sums: Vec<[T; PAIRS]>,
     /// Synapses whose targets have a node near.
@@ -210,8 +209,7 @@ pub struct Looks<T> {
 
 impl<T: Real> Default for Looks<T> {
     fn default() -> Self {
-        let found = [[[T::ZERO; 2]; BLOCK]; TOGETHER];
-        Self { at: [[0; BLOCK]; TOGETHER], found, sums: Vec::new(), near: Vec::new() }
+        Self { at: [[0; BLOCK]; TOGETHER], sums: Vec::new(), near: Vec::new() }
     }
 }
 
@@ -229,48 +227,38 @@ impl<T: Real> Looks<T> {
         pace.slope(mem, syn)
     }
 
-    /// Places a block.
+    /// Places a block; `last` receives the largest places so far.
     #[inline(always)]
-    fn place(&mut self, b: usize, since: u16, delay: &[u16; BLOCK], windows: u16) {
+    fn place(&mut self, b: usize, since: u16, delay: &[u16; BLOCK], windows: u16, last: &mut [u16; BLOCK]) {
         let at = &mut self.at[b];
         for k in 0..BLOCK {
             let ahead = since.wrapping_add(delay[k]) / PARTS as u16;
             // Where `ahead` does not reach round the ring, the difference is a huge number.
             at[k] = ahead.min(ahead.wrapping_sub(windows)) * BLOCK as u16 + k as u16;
-        }
-    }
-
-    /// Looks a block up.
-    #[inline(always)]
-    fn find(&mut self, b: usize, items: &[[T; 2]]) {
-        let (at, found) = (&self.at[b], &mut self.found[b]);
-        for k in 0..BLOCK {
-            found[k] = items[at[k] as usize];
+            last[k] = last[k].max(at[k]);
         }
     }
 
     /// Adds a block up; its arrivals without an answer are left for later.
+    ///
+    /// # Safety
+    ///
+    /// All places of the block lie within the table.
     #[inline(always)]
-    fn gather(
+    unsafe fn gather(
         &mut self,
-        b: usize,
-        [mem, syn]: [T; 2],
+        simd: Simd,
+        (b, items): (usize, &[[T; 2]]),
+        growth: [T; 2],
         pairs: Option<&[T; PAIRS]>,
         sums: &mut [[T; 2]],
         place: Place<'_, T>,
     ) {
-        let mut found = Aligned([T::ZERO; PAIRS]);
-        found.0.copy_from_slice(self.found[b].as_flattened());
-        let mut growth = Aligned([T::ZERO; PAIRS]);
-        for k in 0..BLOCK {
-            (growth.0[2 * k], growth.0[2 * k + 1]) = (mem, syn);
-        }
-        let (mut more, mut lost) = (Aligned([T::ZERO; PAIRS]), [T::ZERO; PAIRS]);
-        for (l, lost) in lost.iter_mut().enumerate() {
-            let there = !found.0[l].is_nan();
-            more.0[l] = if there { found.0[l] * growth.0[l] } else { T::ZERO };
-            *lost = if there { T::ZERO } else { T::ONE };
-        }
+        let mut found = [[T::ZERO; 2]; BLOCK];
+        // SAFETY: the caller vouches for the places.
+        let lost = unsafe { T::look_up(simd, items, &self.at[b], growth, &mut found) };
+        let mut more = Aligned([T::ZERO; PAIRS]);
+        more.0.copy_from_slice(found.as_flattened());
         if let Some(pairs) = pairs {
             let mut own = self.sums[place.spike];
             for l in 0..PAIRS {
@@ -279,14 +267,20 @@ impl<T: Real> Looks<T> {
             self.sums[place.spike] = own;
         }
         add(sums.as_flattened_mut(), &more.0);
-        if lost.iter().any(|&k| k > T::ZERO) {
+        if lost {
             let Place { spike, unit, synapses, first, n } = place;
-            for k in (0..n).filter(|&k| self.found[b][k][0].is_nan()) {
+            for k in (0..n).filter(|&k| items[self.at[b][k] as usize][0].is_nan()) {
                 synapses.fetch(unit as usize, first + k);
                 self.near.push(Near { spike, synapse: first + k });
             }
         }
     }
+}
+
+/// Whether all places, of which these are the largest, lie within a table.
+#[inline(always)]
+fn within<T>(items: &[[T; 2]], last: &[u16; BLOCK]) -> bool {
+    (last.iter().fold(0, |last, &at| at.max(last)) as usize) < items.len()
 }
 
 /// A vector on cache lines of its own.
@@ -313,6 +307,7 @@ vectorised! {
     /// next to the processor. `gathered`: X and Y of all synapses, or nothing. `looks` then knows the sums of `dL/ds`, and
     /// the synapses that the table can't answer.
     pub fn gather_blocks<T>(
+        [simd],
         rows: &Rows<T>,
         synapses: &Synapses<'_, T>,
         spikes: Spikes<'_, T>,
@@ -328,18 +323,19 @@ vectorised! {
             for &unit in next {
                 rows.fetch(unit as usize, beside, gathered);
             }
+            let (items, mut last) = (view.block(first), [0; BLOCK]);
             for (b, &unit) in units.iter().enumerate() {
                 let delay = &rows.delay[unit as usize * rows.wide + block];
-                looks.place(b, spikes.since[start + b].coarse(), delay, windows);
+                looks.place(b, spikes.since[start + b].coarse(), delay, windows, &mut last);
             }
-            for b in 0..units.len() {
-                looks.find(b, view.block(first));
-            }
+            assert!(within(items, &last), "arrivals beyond the table");
             for (b, &unit) in units.iter().enumerate() {
                 let row = unit as usize * n_post + first;
                 let sums = gathered.get_mut(row..row + n).unwrap_or_default();
                 let pairs = rows.pairs.get(unit as usize * rows.wide + block);
-                looks.gather(b, spikes.growth[start + b], pairs, sums, Place { spike: start + b, unit, synapses, first, n });
+                let place = Place { spike: start + b, unit, synapses, first, n };
+                // SAFETY: all places lie within the table.
+                unsafe { looks.gather(simd, (b, items), spikes.growth[start + b], pairs, sums, place) };
             }
         }
     }
@@ -348,6 +344,7 @@ vectorised! {
 vectorised! {
     /// The same for one spike.
     pub fn gather_row<T>(
+        [simd],
         rows: &Rows<T>,
         synapses: &Synapses<'_, T>,
         spike: Spike<T>,
@@ -360,20 +357,21 @@ vectorised! {
         let row = unit as usize * rows.wide;
         looks.reset(usize::from(rows.times()));
         for wide in (0..rows.wide).step_by(TOGETHER) {
-            let blocks = TOGETHER.min(rows.wide - wide);
+            let (blocks, mut last) = (TOGETHER.min(rows.wide - wide), [0; BLOCK]);
             for b in 0..blocks {
                 rows.fetch(unit as usize, wide + b, gathered);
-                looks.place(b, since, &rows.delay[row + wide + b], windows);
+                looks.place(b, since, &rows.delay[row + wide + b], windows, &mut last);
             }
-            for b in 0..blocks {
-                looks.find(b, view.block((wide + b) * BLOCK));
-            }
+            assert!(within(view.block(wide * BLOCK), &last), "arrivals beyond the table");
             for b in 0..blocks {
                 let first = (wide + b) * BLOCK;
+                let items = view.block(first);
                 let n = BLOCK.min(n_post - first);
                 let at = unit as usize * n_post + first;
                 let sums = gathered.get_mut(at..at + n).unwrap_or_default();
-                looks.gather(b, growth, rows.pairs.get(row + wide + b), sums, Place { spike: 0, unit, synapses, first, n });
+                let place = Place { spike: 0, unit, synapses, first, n };
+                // SAFETY: all places lie within the table, and those of all blocks are of one size.
+                unsafe { looks.gather(simd, (b, items), growth, rows.pairs.get(row + wide + b), sums, place) };
             }
         }
     }

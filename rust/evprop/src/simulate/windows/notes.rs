@@ -3,6 +3,7 @@
 //!
 //! A byte holds the last bits of the place of a window in the ring. Where the ring has more than 256 of them it stands for
 //! several: who looks asks again.
+use crate::math::turned;
 use crate::record::inlets::{BLOCK, TOGETHER};
 use crate::vectorised;
 use std::ops::Range;
@@ -66,21 +67,18 @@ impl Notes {
     #[inline(always)]
     pub fn leave_many(&mut self, block: usize, first: usize, at: &[[u32; BLOCK]; TOGETHER]) {
         let sheet = &mut self.sheets[block * self.room + first / MANY - self.first];
-        // Words of vectors: half a word of all lanes at a time.
-        let mut halves = [[0; BLOCK]; 2];
-        for (half, four) in halves.iter_mut().zip(at.as_chunks::<4>().0) {
-            for (b, at) in four.iter().enumerate() {
-                for l in 0..BLOCK {
-                    half[l] |= ((at[l] / BLOCK as u32) & 0xff) << (8 * b);
-                }
+        let mut windows = [[0; BLOCK]; TOGETHER];
+        for (windows, at) in windows.iter_mut().zip(at) {
+            for l in 0..BLOCK {
+                windows[l] = (at[l] / BLOCK as u32) as u8;
             }
         }
+        let fresh = turned(&windows);
         let (own, before) = (first % MANY / TOGETHER, 8 * (first % TOGETHER));
-        for (l, lane) in sheet.iter_mut().enumerate() {
+        let earlier = (1 << before) - 1;
+        for (lane, fresh) in sheet.iter_mut().zip(fresh) {
             let word = &mut lane.as_chunks_mut::<TOGETHER>().0[own];
-            let earlier = u64::from_le_bytes(*word) & ((1 << before) - 1);
-            let fresh = u64::from(halves[0][l]) | u64::from(halves[1][l]) << 32;
-            *word = (earlier | fresh << before).to_le_bytes();
+            *word = (u64::from_le_bytes(*word) & earlier | fresh << before).to_le_bytes();
         }
     }
 

@@ -6,14 +6,10 @@ mod modes;
 mod values;
 
 use super::notes::Notes;
-use crate::math::{Real, Simd, Ticks};
+use crate::math::{Cell, Real, Simd, Ticks};
 use crate::neuron::series::Series;
 use crate::record::inlets::{BLOCK, Inlet, InletRows};
 pub use values::Falls;
-
-/// What the arrivals of one lane in one window add: to `u`, or to the mode of V alone; to `i`, or to the mode of the
-/// current; a number that counts for nothing; and what the positive weights alone add to the second.
-pub type Cell<T> = [T; 4];
 
 /// Cells by (block of lanes, window of the ring, lane): what one block takes in lies together.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +87,7 @@ impl<T: Real> Ring<T> {
     }
 }
 
-/// The cells of a block of lanes: at least one window of them.
+/// The cells of a block of lanes.
 struct Column<'a, T> {
     cells: &'a mut [Cell<T>],
 }

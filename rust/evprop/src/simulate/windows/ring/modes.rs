@@ -5,51 +5,45 @@
 //! ```
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
-use super::{BLOCK, Cell, Column, Departure, Departures, Falls, Notes, Ring, Turn};
-use crate::math::{Real, Ticks, prefetch};
+use super::{BLOCK, Column, Departure, Departures, Falls, Notes, Ring, Turn};
+use crate::math::{Real, Ticks, cell, prefetch};
 use crate::record::inlets::{Group, Groups, Inlet, PairBlock, Rows, TOGETHER};
 use crate::vectorised;
 
 impl<T: Real> Turn<T> {
-    /// Places a block. Returns whether any arrives within `early` windows of the seam.
+    /// Places a block; `last` receives the largest places so far. Returns whether any arrives within `early` windows of the seam.
     #[inline(always)]
-    fn place(self, since: T::Ticks, delay: &[T::Ticks; BLOCK], early: T::Ticks, at: &mut [u32; BLOCK]) -> bool {
+    fn place(
+        self,
+        since: T::Ticks,
+        delay: &[T::Ticks; BLOCK],
+        early: T::Ticks,
+        at: &mut [u32; BLOCK],
+        last: &mut [u32; BLOCK],
+    ) -> bool {
         let mut any = false;
         for k in 0..BLOCK {
             let ahead = since.plus(delay[k]).whole();
             any |= ahead < early;
             at[k] = self.at(ahead, k);
+            last[k] = last[k].max(at[k]);
         }
         any
     }
 }
 
-/// What a synapse adds.
-#[inline(always)]
-fn cell<T: Real>([mem, syn]: [T; 2], growth: [T; 2]) -> Cell<T> {
-    // As one vector: the third number is there because two and two are alike.
-    let (pair, by) = ([mem, syn, mem, syn], [growth[0], growth[1], growth[0], growth[1]]);
-    let least = [-T::INFINITY, -T::INFINITY, T::ZERO, T::ZERO];
-    let mut cell = [T::ZERO; 4];
-    for l in 0..4 {
-        cell[l] = (pair[l] * by[l]).larger(least[l]);
-    }
-    cell
-}
-
 impl<T: Real> Column<'_, T> {
-    /// Adds a block.
+    /// Whether all places, of which these are the largest, lie within.
     #[inline(always)]
-    fn scatter(&mut self, at: &[u32; BLOCK], pairs: &[[T; 2]; BLOCK], growth: [T; 2]) {
-        for k in 0..BLOCK {
-            self.add(at[k], &cell(pairs[k], growth));
-        }
+    fn holds(&self, last: &[u32; BLOCK]) -> bool {
+        (last.iter().fold(0, |last, &at| at.max(last)) as usize) < self.cells.len()
     }
 }
 
 vectorised! {
     /// Dense rows of some spikes.
     pub fn admit<T>(
+        [simd],
         ring: &mut Ring<T>,
         inlet: &Inlet<'_, T>,
         rows: &Rows<PairBlock<T>>,
@@ -60,18 +54,20 @@ vectorised! {
         let (turn, nothing) = (ring.turn(), T::Ticks::default());
         for Group { block, first, units, next, beside } in Groups::new(spikes.units, spikes.first, inlet.synapses.n_post) {
             let lane = inlet.base + block * BLOCK;
-            let mut column = ring.column(lane);
+            let (column, mut last) = (ring.column(lane), [0; BLOCK]);
             for &unit in next {
                 rows.fetch(unit as usize, beside);
             }
             for (b, &unit) in units.iter().enumerate() {
                 let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
-                turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b]);
+                turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b], &mut last);
             }
+            assert!(column.holds(&last), "arrivals beyond the ring");
             notes.leave_many(block, spikes.first + first, &falls.at);
             for (b, &unit) in units.iter().enumerate() {
                 let pairs = &rows.of(unit as usize)[block].pairs;
-                column.scatter(&falls.at[b], pairs, spikes.growth[first + b]);
+                // SAFETY: the column holds all places.
+                unsafe { T::scatter(simd, column.cells, &falls.at[b], pairs, spikes.growth[first + b]) };
             }
         }
     }
@@ -80,6 +76,7 @@ vectorised! {
 vectorised! {
     /// A dense row. Arrivals within `early` windows of the seam are left to the caller.
     pub fn spread<T>(
+        [simd],
         ring: &mut Ring<T>,
         inlet: &Inlet<'_, T>,
         rows: &Rows<PairBlock<T>>,
@@ -95,9 +92,9 @@ vectorised! {
         let n = inlet.synapses.n_post;
         for (start, blocks) in rows.of(unit as usize).chunks(TOGETHER).enumerate() {
             let first = start * TOGETHER * BLOCK;
-            let mut some = [false; TOGETHER];
+            let (mut some, mut last) = ([false; TOGETHER], [0; BLOCK]);
             for (b, block) in blocks.iter().enumerate() {
-                some[b] = turn.place(since, &block.delay, early, &mut falls.at[b]);
+                some[b] = turn.place(since, &block.delay, early, &mut falls.at[b], &mut last);
                 let column = ring.column(inlet.base + first + b * BLOCK);
                 for k in 0..BLOCK {
                     prefetch(column.cells, falls.at[b][k] as usize);
@@ -106,9 +103,11 @@ vectorised! {
             for (b, block) in blocks.iter().enumerate() {
                 let first = first + b * BLOCK;
                 notes.leave(first / BLOCK, number, &falls.at[b]);
-                let mut column = ring.column(inlet.base + first);
+                let column = ring.column(inlet.base + first);
+                assert!(column.holds(&last), "arrivals beyond the ring");
+                let mut own = None;
                 if some[b] {
-                    let mut pairs = block.pairs;
+                    let pairs = own.insert(block.pairs);
                     for (k, (pair, &delay)) in pairs.iter_mut().zip(&block.delay).take(n - first).enumerate() {
                         if since.plus(delay).whole() < early {
                             late.push((first + k) as u32);
@@ -116,10 +115,9 @@ vectorised! {
                             *pair = [T::ZERO; 2];
                         }
                     }
-                    column.scatter(&falls.at[b], &pairs, growth);
-                } else {
-                    column.scatter(&falls.at[b], &block.pairs, growth);
                 }
+                // SAFETY: the column holds all places.
+                unsafe { T::scatter(simd, column.cells, &falls.at[b], own.as_ref().unwrap_or(&block.pairs), growth) };
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Arrivals as what they add to `u` and `i` at the end of their window, from power series over the time left in it.
-use super::{BLOCK, Cell, Column, Departure, Departures, Notes, Ring, Turn};
-use crate::math::{Real, Ticks, prefetch};
+use super::{BLOCK, Column, Departure, Departures, Notes, Ring, Turn};
+use crate::math::{Cell, Real, Ticks, prefetch};
 use crate::neuron::series::{Series, propagators};
 use crate::record::inlets::{Group, Groups, Inlet, RowBlock, Rows, TOGETHER};
 use crate::vectorised;
