@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import evprop
 from evprop.cli import main
 from evprop.datasets import yin_yang
 from evprop.deploy import Settings, deploy
 from evprop.experiment import open_run
-from evprop.hardware import Imitation, load_net
+from evprop.hardware import Imitation, fit_readout_gains, load_net, search_scales
 from evprop.metrics import evaluate
 from evprop.train import fit
 
@@ -121,9 +122,32 @@ def test_towards_the_answers_in_floating_point(some: Path, tmp_path: Path) -> No
     assert "fine-tuned" in call("deploy", run, "--data", some, "--scale", "max", "--fine-tune", 1, "--towards", "float")
 
 
+def test_the_readout_is_fitted_and_scales_are_searched_by_classes(some: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = ["data.size=200", "populations.hidden.size=15", 'populations.output={kind="LI",size=3}']
+    changes += ['loss={kind="CrossEntropy",readout={kind="Final"}}', "regularisers=[]", "optimiser.lr=0.02"]
+    call("train", "yin-yang", *(w for c in changes for w in ("--set", c)), "--epochs", 2, "--quiet", "--no-pictures", "--out", run)
+    found = deploy(run, Settings(dt=1.0, samples=40, readout=100), data=some)
+    experiment, params = open_run(run)
+    loss, duration = experiment.config.build("loss"), experiment.duration
+    plain = evprop.Loihi2(dt=1.0, bias_exp=6, dtype=experiment.simulator.dtype)
+    train, validation = (experiment.data[name].spikes for name in ("train", "validation"))
+    by_classes = search_scales(experiment.net, params, train[:40], plain, duration=duration, imitate=loss, rounds=1)
+    assert found.quantised.simulator == by_classes.simulator
+    gains = fit_readout_gains(
+        experiment.net, params, train[:100], validation, by_classes.simulator, loss, duration=duration
+    )
+    assert gains.strength is not None
+    for name, values in gains.params.items():
+        np.testing.assert_array_equal(found.tuned.params[name], values)
+    assert "fine-tuned" in call("deploy", run, "--data", some, "--scale", "max", "--fit-readout", 50)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--fit-readout", -5], "cannot be fitted to -5 samples"),
+        (["--fit-readout", 50], "classes of a CrossEntropy"),
         (["--dt", 0.05], "delays of 'input_hidden' are beyond 62 steps"),
         (["--dt", 0], "dt is 0.0 ms"),
         (["--bits", 12], "num_weight_bits is 12"),

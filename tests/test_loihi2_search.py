@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import rel_entr, softmax
 
 import evprop
 from evprop.errors import HardwareError, SpikesError
-from evprop.hardware import median_shift, search_scales, spike_agreement, spike_distance
+from evprop.hardware import Imitation, median_shift, search_scales, spike_agreement, spike_distance
 
 
 def two(times: list[list[float]], units: list[list[int]]) -> evprop.Spikes:
@@ -100,9 +101,40 @@ def test_it_minimises_a_loss(problem: tuple) -> None:
     assert found.error <= min(found.start.values())
 
 
+@pytest.mark.parametrize("readout", [evprop.losses.Max(), evprop.losses.Sampled([20.0, 40.0])])
+def test_it_minimises_the_divergence_of_the_classes(problem: tuple, readout: object) -> None:
+    net, params, spikes, labels = problem
+    loss = evprop.losses.CrossEntropy(readout)
+    found = search_scales(
+        *(net, params, spikes, evprop.Loihi2(dt=2.0, num_weight_bits=4)), duration=60.0, imitate=loss, rounds=1
+    )
+    record = evprop.simulate(
+        net, params, spikes, duration=60.0, readouts=loss.readouts(net), simulator=found.simulator
+    )
+    distance = Imitation(loss, params, evprop.Exact())
+    # Imitation gets the inputs of the record, which lie on the grid
+    wanted = evprop.simulate(net, params, spikes, duration=60.0, readouts=loss.readouts(net)).readout["output"][0]
+    p, q = (softmax(y, axis=-1).reshape(20, -1, 3) for y in (wanted, record.readout["output"][0]))
+    assert rel_entr(p, q).sum(axis=-1).mean() == pytest.approx(found.error)
+    assert found.error < min(found.start.values())
+    assert found.error != pytest.approx(distance.evaluate(record, labels).values.mean(), rel=1e-6)
+
+
+def test_integrators_are_left_alone_where_spikes_are_compared(problem: tuple) -> None:
+    net, params, spikes, _ = problem
+    simulator = evprop.Loihi2(dt=1.0)
+    found = search_scales(net, params, spikes, simulator, duration=60.0, within=2.0, rounds=1)
+    rule = min(found.start, key=found.start.get)
+    before = evprop.Loihi2(dt=1.0, scale=rule).quantise(net, params).scales
+    assert found.scales["output"] == before["output"]
+    assert found.scales["hidden_output"] == before["hidden_output"]
+    assert found.tried == 2 + 5 + 2 + 8
+
+
 def test_it_asks_for_one_error(problem: tuple) -> None:
     net, params, spikes, labels = problem
     loss = evprop.losses.CrossEntropy(evprop.losses.Max())
-    for arguments in ({}, {"loss": loss}, {"loss": loss, "targets": labels, "within": 1.0}):
-        with pytest.raises(HardwareError, match="to minimise a loss, or within"):
+    both = {"loss": loss, "targets": labels, "within": 1.0}
+    for arguments in ({}, {"loss": loss}, both, {"within": 1.0, "imitate": loss}):
+        with pytest.raises(HardwareError, match="to minimise a loss, within"):
             search_scales(net, params, spikes, evprop.Loihi2(), duration=60.0, **arguments)

@@ -7,8 +7,10 @@
     python benches/loihi2/accuracy.py steps runs/delays-0 --size 3000
 
 deploy: accuracy in floating point, quantised (scales searched on training samples) and fine-tuned on the chip's model;
-paired differences over the runs with 95 % bounds (Student's t). Beside an accuracy: how many samples became wrong and
-right by it, and p, how often chance alone parts as many as unevenly (McNemar's exact test, two-sided).
+paired differences over the runs with 95 % bounds (Student's t), of accuracy and of the loss without regularisers, on
+the test set and on test and validation set together. Beside an accuracy: how many samples became wrong and right by it,
+and p, how often chance alone parts as many as unevenly (McNemar's exact test, two-sided). --fit-readout: gains of what
+the readout listens to, fitted on training samples, come before the epochs of fine-tuning.
 rates: fine-tuning from several learning rates, on samples of the validation set.
 bits: weights of 8 to 2 bits, by each rule and by search.
 steps: dt up to 5 ms, beside the exact engine on inputs that were rounded to the same grid: what no chip can undo.
@@ -21,8 +23,10 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -33,9 +37,8 @@ from evprop.deploy import Settings, deploy
 from evprop.experiment import Experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
-from evprop.metrics import Evaluation
 
-SAMPLES, WITHIN = 200, 2.0
+SAMPLES, WITHIN, BATCH = 200, 2.0, 64
 RATES = (0.03, 0.1, 0.3, 1.0)
 BITS = (8, 6, 4, 3, 2)
 STEPS = (0.5, 1.0, 2.0, 5.0)
@@ -48,6 +51,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--dt", type=float, default=0.1)
     parser.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS")
+    parser.add_argument("--fit-readout", type=int, default=0, metavar="SAMPLES")
     parser.add_argument("--towards", choices=["labels", "float"], default=Settings.towards)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--size", type=int)
@@ -57,6 +61,7 @@ def main() -> None:
         dt=arguments.dt,
         within=WITHIN,
         samples=arguments.samples,
+        readout=arguments.fit_readout,
         epochs=arguments.fine_tune,
         towards=arguments.towards,
         rate=arguments.rate,
@@ -97,32 +102,89 @@ def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
         print(f"inputs in steps of {settings.dt:g} ms: no classifier can pass {limit(settings.dt):.1f} %\n")
     print("| run | float | quantised | wrong, right, p | fine-tuned | wrong, right, p | spikes that agree | cores |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    losses: list[tuple[float, float]] = []
+    seen: list[dict[str, list[Looked]]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = None if size is None else Path(folder) / "test.npz"
         if data is not None:
             test_set(open_run(runs[0])[0], size).save(data)
         for run in runs:
+            experiment, params = open_run(run)
             found = deploy(run, settings, data=data)
-            exact = 100.0 * found.exact.accuracy
-            states = [found.quantised.seen, None if found.tuned is None else found.tuned.seen]
-            seen = [math.nan if one is None else 100.0 * one.accuracy for one in states]
-            losses.append((exact - seen[0], exact - seen[1]))
-            changes = ["-" if one is None else changed(found.data, found.exact, one) for one in states]
-            cells = [f"{exact:.2f}", *(f"{x:.2f} | {change}" for x, change in zip(seen, changes, strict=True))]
+            validation = experiment.data.get("validation")
+            sets = [found.data] if validation is None else [found.data, validation]
+            states = {"float": look(experiment, params, sets, experiment.simulator)}
+            for name, state in (("quantised", found.quantised), ("fine-tuned", found.tuned)):
+                if state is not None:
+                    states[name] = look(experiment, state.params, sets, state.simulator)
+            seen.append(states)
+            exact = states["float"][0]
+            cells = [f"{exact.accuracy:.2f}"]
+            for name in ("quantised", "fine-tuned"):
+                there = states[name][0] if name in states else None
+                cells.append("nan | -" if there is None else f"{there.accuracy:.2f} | {changed(exact, there)}")
             cells += [f"{found.quantised.agreement['hidden']:.1%}", str(len(found.placement.cores))]
             print(f"| {run.name} | {' | '.join(cells)} |", flush=True)
-    for name, column in (("quantised", 0), ("fine-tuned", 1)):
-        x = np.array([pair[column] for pair in losses])
-        if len(x) > 1 and np.isfinite(x).all():
-            half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
-            bounds = f"95 % bounds {x.mean() - half:.2f} to {x.mean() + half:.2f}"
-            print(f"\nfloat - {name}: {x.mean():.2f} points, {bounds}")
+    for name in ("quantised", "fine-tuned"):
+        if len(seen) > 1 and name in seen[0]:
+            pairs = [(states["float"], states[name]) for states in seen]
+            difference(f"{name}, test", [(before[0], after[0]) for before, after in pairs])
+            if len(pairs[0][0]) > 1:
+                difference(f"{name}, test and validation", [(join(a), join(b)) for a, b in pairs])
 
 
-def changed(data: Dataset, before: Evaluation, after: Evaluation) -> str:
+class Looked(NamedTuple):
+    """Samples of one set: the loss of each, and whether its class was found."""
+
+    losses: np.ndarray
+    right: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """In percent."""
+        return float(100.0 * self.right.mean())
+
+
+def look(experiment: Experiment, params: dict, sets: list[Dataset], simulator: object) -> list[Looked]:
+    """Loss, without regularisers, and class of each sample."""
+    loss, seen = experiment.config.build("loss"), []
+    for data in sets:
+        losses, right = [], []
+        for first in range(0, len(data), BATCH):
+            part = data[first : first + BATCH]
+            record = evprop.simulate(
+                *(experiment.net, params, part.spikes),
+                duration=experiment.duration,
+                readouts=loss.readouts(experiment.net),
+                simulator=simulator,
+            )
+            losses.append(np.asarray(loss.evaluate(record, part.labels).values))
+            right.append(loss.predict(record) == part.labels)
+        seen.append(Looked(np.concatenate(losses), np.concatenate(right)))
+    return seen
+
+
+def join(parts: Iterable[Looked]) -> Looked:
+    """All samples of some sets."""
+    return Looked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def difference(what: str, pairs: list[tuple[Looked, Looked]]) -> None:
+    """Means over the runs, with 95 % bounds, and McNemar's test over the samples of all runs."""
+    points = bounds(np.array([a.accuracy - b.accuracy for a, b in pairs]), 2)
+    loss = bounds(np.array([(b.losses - a.losses).mean() for a, b in pairs]), 4)
+    before, after = (join(column) for column in zip(*pairs, strict=True))
+    print(f"\n{what}: accuracy lower by {points} points, loss higher by {loss}; {changed(before, after)}", flush=True)
+
+
+def bounds(x: np.ndarray, places: int) -> str:
+    """A mean and its 95 % bounds (Student's t)."""
+    half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+    return f"{x.mean():.{places}f} ({x.mean() - half:.{places}f} to {x.mean() + half:.{places}f})"
+
+
+def changed(before: Looked, after: Looked) -> str:
     """How many samples became wrong, how many right, and McNemar's p."""
-    wrong, right = turned(before.predictions == data.labels, after.predictions == data.labels)
+    wrong, right = turned(before.right, after.right)
     p = stats.binomtest(wrong, wrong + right).pvalue if wrong + right else 1.0
     return f"{wrong}, {right}, {p:.2f}"
 

@@ -17,12 +17,9 @@ from pathlib import Path
 import numpy as np
 
 import evprop
-from accuracy import WITHIN, on_the_grid, turned
-from evprop.datasets import Dataset
+from accuracy import Looked, join, look, on_the_grid, turned
 from evprop.experiment import Experiment, open_run
 from evprop.hardware import search_scales
-
-BATCH = 64
 
 
 def main() -> None:
@@ -43,17 +40,20 @@ def table(name: str, experiment: Experiment, params: dict, arguments: argparse.N
     gridded = [on_the_grid(one, arguments.dt, experiment.duration) for one in sets]
     chip = evprop.Loihi2(dt=arguments.dt, clip_delays=True, dtype=experiment.simulator.dtype)
     few = experiment.data["train"].spikes[: arguments.samples]
-    found = search_scales(experiment.net, params, few, chip, duration=experiment.duration, within=WITHIN)
+    loss = experiment.config.build("loss")
+    found = search_scales(
+        *(experiment.net, params, few, chip), duration=experiment.duration, imitate=loss, rounds=1
+    )
     exact = experiment.simulator
     print(f"\n{name}: {len(sets[0])} validation and {len(sets[1])} training samples\n")
     print("| | loss | change | accuracy | became wrong, right |")
     print("|---|---:|---:|---:|---:|")
-    before = row("float", look(experiment, params, sets, exact))
-    row("inputs on the grid", look(experiment, params, gridded, exact), before)
+    before = row("float", join(look(experiment, params, sets, exact)))
+    row("inputs on the grid", join(look(experiment, params, gridded, exact)), before)
     for what, changed in changes(experiment, params, chip).items():
-        row(what, look(experiment, params | changed, sets, exact), before)
-    row("chip, no weight clipped", look(experiment, params, sets, chip), before)
-    row("chip, scales searched", look(experiment, params, sets, found.simulator), before)
+        row(what, join(look(experiment, params | changed, sets, exact)), before)
+    row("chip, no weight clipped", join(look(experiment, params, sets, chip)), before)
+    row("chip, scales searched", join(look(experiment, params, sets, found.simulator)), before)
 
 
 def changes(experiment: Experiment, params: dict, chip: evprop.Loihi2) -> dict[str, dict]:
@@ -73,36 +73,13 @@ def changes(experiment: Experiment, params: dict, chip: evprop.Loihi2) -> dict[s
     return {what: changed for what, changed in found.items() if changed}
 
 
-def look(
-    experiment: Experiment, params: dict, sets: list[Dataset], simulator: object
-) -> tuple[np.ndarray, np.ndarray]:
-    """Loss of each sample, and whether its class was found."""
-    loss = experiment.config.build("loss")
-    losses, right = [], []
-    for data in sets:
-        for first in range(0, len(data), BATCH):
-            part = data[first : first + BATCH]
-            record = evprop.simulate(
-                *(experiment.net, params, part.spikes),
-                duration=experiment.duration,
-                readouts=loss.readouts(experiment.net),
-                simulator=simulator,
-            )
-            losses.append(np.asarray(loss.evaluate(record, part.labels).values))
-            right.append(loss.predict(record) == part.labels)
-    return np.concatenate(losses), np.concatenate(right)
-
-
-def row(
-    what: str, seen: tuple[np.ndarray, np.ndarray], before: tuple[np.ndarray, np.ndarray] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    losses, right = seen
+def row(what: str, seen: Looked, before: Looked | None = None) -> Looked:
     change = flips = "-"
     if before is not None:
-        apart = losses - before[0]
+        apart = seen.losses - before.losses
         change = f"{apart.mean():+.4f} +- {apart.std(ddof=1) / np.sqrt(len(apart)):.4f}"
-        flips = ", ".join(map(str, turned(before[1], right)))
-    print(f"| {what} | {losses.mean():.4f} | {change} | {100.0 * right.mean():.2f} | {flips} |", flush=True)
+        flips = ", ".join(map(str, turned(before.right, seen.right)))
+    print(f"| {what} | {seen.losses.mean():.4f} | {change} | {seen.accuracy:.2f} | {flips} |", flush=True)
     return seen
 
 

@@ -295,6 +295,13 @@ def evaluate(run: Path, data: Path | None, threads: int | None) -> None:
     show_default=True,
     help="What fine-tuning aims at: the labels, or the answers in floating point.",
 )
+@click.option(
+    "--fit-readout",
+    type=int,
+    default=0,
+    metavar="SAMPLES",
+    help="Gains of what the readout listens to, fitted on training samples towards floating point, before fine-tuning.",
+)
 @click.option("--dt", type=float, default=1.0, show_default=True, help="The chip's time step, in ms.")
 @click.option("--bits", type=int, default=8, show_default=True, help="Bits of a weight, 2 to 8.")
 @click.option("--scale", default="search", show_default=True, help="search, max or percentile.")
@@ -308,6 +315,7 @@ def deploy(
     data: Path | None,
     fine_tune: int,
     towards: str,
+    fit_readout: int,
     dt: float,
     bits: int,
     scale: str,
@@ -322,7 +330,14 @@ def deploy(
 
         _threads(threads)
         settings = Settings(
-            dt=dt, bits=bits, clip_delays=clip_delays, scale=scale, within=within, epochs=fine_tune, towards=towards
+            dt=dt,
+            bits=bits,
+            clip_delays=clip_delays,
+            scale=scale,
+            within=within,
+            readout=fit_readout,
+            epochs=fine_tune,
+            towards=towards,
         )
         for line in deploy_run(run, settings, out=out, data=data).lines():
             click.echo(line)

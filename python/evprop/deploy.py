@@ -1,8 +1,10 @@
 """From a run folder to the chip: quantise, search scales, fine-tune, compare, place, cost, write the file.
 
-The test set is only looked at. Scales are searched on training samples; fine-tuning trains on the training set, its
-rates falling to 0, and its epoch with the smallest loss on the validation set is kept, none where each is larger than
-before (the last epoch where there is no such set).
+The test set is only looked at. Scales are searched on training samples: those that bring the classes nearest to those
+in floating point where the run's loss is a `CrossEntropy`, else spike trains. Fine-tuning begins with gains of what the
+readout listens to, if asked for (`fit_readout_gains`); it trains on the training set, its rates falling to 0, and its
+epoch with the smallest loss on the validation set is kept, none where each is larger than before (the last epoch where
+there is no such set).
 """
 
 from __future__ import annotations
@@ -31,13 +33,15 @@ from .hardware import (
     Quantised,
     count,
     estimate,
+    fit_readout_gains,
     place,
     save_net,
     search_scales,
     spike_agreement,
 )
 from .hardware.loihi2.synapses import MAX_DELAY
-from .losses import Loss
+from .hardware.readout_gains import linear_readout
+from .losses import CrossEntropy, Loss
 from .metrics import Evaluation, evaluate
 from .parameters import Array
 from .run import Run
@@ -56,9 +60,11 @@ class Settings:
 
     Attributes:
         dt: ms; ``bits``: of a weight; ``clip_delays``: shorten those beyond 62 steps.
-        scale: "search" (`search_scales` by spike trains), "max" or "percentile".
+        scale: "search" (`search_scales`, by the classes of a `CrossEntropy`, else by spike trains), "max" or
+            "percentile".
         samples: training samples for the search, and test samples for agreement and counts.
         within: ms; spikes nearer than this agree.
+        readout: training samples to fit gains on (`fit_readout_gains`) before the first epoch of fine-tuning; 0: none.
         epochs: of fine-tuning.
         towards: what it aims at. "labels": those of the training set, by the run's loss: training goes on, and the
             network may become a better or a worse one. "float": the answers of the trained network in floating point
@@ -74,6 +80,7 @@ class Settings:
     scale: str = "search"
     samples: int = 200
     within: float = 2.0
+    readout: int = 0
     epochs: int = 0
     towards: str = "labels"
     rate: float | None = None
@@ -145,16 +152,26 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
         raise ConfigError(
             f"fine-tuning of {settings.epochs} epochs at {settings.first_rate} times the rates makes no sense."
         )
+    if settings.readout < 0:
+        raise ConfigError(f"gains of a readout cannot be fitted to {settings.readout} samples.")
     write = _writer(out, settings)  # a missing extra is said now and not after training
     experiment, params = open_run(run)
     aim = _aim(experiment, params, settings)  # what cannot be imitated is said now too
+    if settings.readout:
+        linear_readout(experiment.net, experiment.config.build("loss"))
+        if "validation" not in experiment.data:
+            raise ConfigError("gains of a readout are chosen on a validation set; this run has none.")
     test = experiment.data["test"] if data is None else open_data(experiment, data)
     exact = experiment.evaluate(params, test)
     simulator = _simulator(experiment, params, settings)
     quantised = _state(experiment, params, params, simulator, test, settings)
     tuned = None
-    if settings.epochs:
-        better = _fine_tune(run, experiment, params, quantised.simulator, aim, settings)
+    if settings.readout or settings.epochs:
+        better = params
+        if settings.readout:
+            better = _with_gains(experiment, params, quantised.simulator, settings)
+        if settings.epochs:
+            better = _fine_tune(run, experiment, better, quantised.simulator, aim, settings)
         tuned = _state(experiment, params, better, quantised.simulator, test, settings)
     final = tuned or quantised
     placement = place(final.quantised.program)
@@ -194,9 +211,28 @@ def _simulator(experiment: Experiment, params: dict[str, Array], settings: Setti
         experiment.data["train"].spikes[: settings.samples],
         simulator,
         duration=experiment.duration,
-        within=settings.within,
+        **_compared(experiment, settings),
     )
     return found.simulator
+
+
+def _compared(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """What tells scales apart. A few hundred samples tell divergences apart to about a tenth: one round, for the second
+    would choose among chances."""
+    loss = experiment.config.build("loss")
+    return {"imitate": loss, "rounds": 1} if isinstance(loss, CrossEntropy) else {"within": settings.within}
+
+
+def _with_gains(
+    experiment: Experiment, params: dict[str, Array], simulator: Loihi2, settings: Settings
+) -> dict[str, Array]:
+    data = experiment.data
+    return fit_readout_gains(
+        *(experiment.net, params, data["train"].spikes[: settings.readout], data["validation"].spikes),
+        *(simulator, experiment.config.build("loss")),
+        duration=experiment.duration,
+        reference=experiment.simulator,
+    ).params
 
 
 def _state(

@@ -20,6 +20,7 @@ from .loihi2.record import Loihi2Record
 from .loihi2.report import PopulationReport, ProjectionReport, QuantisationReport
 from .loihi2.search import ScaleSearch, search_scales
 from .loihi2.simulator import Loihi2
+from .readout_gains import ReadoutGains, fit_readout_gains
 from .substrate import ExternalSubstrate
 
 __all__ = [
@@ -54,11 +55,13 @@ __all__ = [
     "Published",
     "QuantisationReport",
     "Quantised",
+    "ReadoutGains",
     "ScaleSearch",
     "calibrate",
     "chip_cost",
     "count",
     "estimate",
+    "fit_readout_gains",
     "load_net",
     "median_shift",
     "place",

@@ -68,18 +68,29 @@ class Imitation(Loss):
             readouts=self.loss.readouts(net),
             simulator=self.simulator,
         )
-        log_q, log_p = _log_softmax(record.readout[name][index]), _log_softmax(other.readout[name][0])
-        p = np.exp(log_p)
-        # what lies between the batch and the classes: the times of Sampled
-        m = p[0].size // p.shape[-1] if len(p) else 1
-        values = (p * (log_p - log_q)).reshape(len(p), -1).sum(axis=1) / m
-        return LossResult(values, readouts=readout_cotangents(record, name, index, (np.exp(log_q) - p) / m))
+        values, cotangent = divergence(record.readout[name][index], other.readout[name][0])
+        return LossResult(values, readouts=readout_cotangents(record, name, index, cotangent))
 
     def predict(self, record: Record) -> Labels:
         return self.loss.predict(record)
 
     def check_targets(self, where: Network | Record, targets: Any) -> Any:
         return self.loss.check_targets(where, targets)
+
+
+def divergence(readout: Array, wanted: Array) -> tuple[Floats, Floats]:
+    """L of each sample, and dL/dy; readouts (batch, classes), or (batch, m, classes) at the times of `Sampled`."""
+    log_q, log_p = _log_softmax(readout), _log_softmax(wanted)
+    p = np.exp(log_p)
+    m = p[0].size // p.shape[-1] if len(p) else 1
+    values: Floats = (p * (log_p - log_q)).reshape(len(p), -1).sum(axis=1) / m
+    return values, (np.exp(log_q) - p) / m
+
+
+def class_shares(readout: Array) -> Floats:
+    """The softmax over the last axis."""
+    shares: Floats = np.exp(_log_softmax(readout))
+    return shares
 
 
 def _log_softmax(readout: Array) -> Floats:

@@ -1,4 +1,5 @@
-"""A search for the scales that cost least, measured on samples: the loss, or the distance of spike trains.
+"""A search for the scales that cost least, measured on samples: a loss, the divergence of the classes from those in
+floating point, or the distance of spike trains from those there.
 
 Population by population, twice over, each with the others as they stand:
 
@@ -19,19 +20,21 @@ from typing import Any
 import numpy as np
 
 from ...errors import HardwareError
-from ...losses import Loss
+from ...losses import CrossEntropy, Loss
+from ...losses.base import output_population
 from ...network import Network
 from ...parameters import Array
 from ...record import Record, SpikesGiven
 from ...simulators import Exact
 from ..agreement import spike_distance
+from ..imitation import divergence
 from .quantise import gather
 from .registers import Cell
 from .scales import RULES, Floats, Levels, fit
 from .simulator import Loihi2
 
 SHARES = (1.0, 0.999, 0.99, 0.97, 0.9)
-GAINS = (0.98, 0.99, 0.995, 1.0, 1.005, 1.01, 1.02)
+GAINS = (0.98, 0.99, 0.995, 1.0, 1.005, 1.01, 1.02, 1.03, 1.04)
 ROOMS = (0.5, 0.25)
 ROUNDS = 2
 
@@ -64,6 +67,7 @@ def search_scales(
     loss: Loss | None = None,
     targets: Any = None,
     within: float | None = None,
+    imitate: CrossEntropy | None = None,
     shares: Sequence[float] = SHARES,
     gains: Sequence[float] = GAINS,
     rounds: int = ROUNDS,
@@ -74,23 +78,32 @@ def search_scales(
         spikes: the samples; a few hundred do.
         simulator: its ``scale`` is what is searched for.
         duration: ms.
-        loss, targets: minimise the mean loss; without them the distance of the spike trains of all LIF populations
-            from those of `Exact` (see `spike_distance`), with the time ``within`` (ms).
+        loss, targets: minimise the mean loss.
+        within: ms; minimise the distance of the spike trains of all LIF populations from those of `Exact` (see
+            `spike_distance`).
+        imitate: minimise the divergence of its classes from those of `Exact` (see `Imitation`).
         shares, gains: the candidates; ``rounds``: how often over all populations.
     """
-    if (loss is None) == (within is None) or (loss is None) != (targets is None):
+    if [loss, within, imitate].count(None) != 2 or (loss is None) != (targets is None):
         raise HardwareError(
-            "give loss=... and targets=... to minimise a loss, or within=... (ms) to minimise the distance of spikes."
+            "give loss=... and targets=... to minimise a loss, within=... (ms) to minimise the distance of spikes, or "
+            "imitate=... to minimise the divergence of the classes."
         )
-    error = _error_of(net, params, spikes, simulator, duration, loss, targets, within)
-    run = _Search(net, params, spikes, simulator, duration, error, loss)
+    if loss is not None:
+        error = _mean_of(loss, targets)
+    elif imitate is not None:
+        error = _unlike(net, params, spikes, simulator, duration, imitate)
+    else:
+        error = _apart(net, params, spikes, simulator, duration, float(within or 0.0))
+    run = _Search(net, params, spikes, simulator, duration, error, imitate if loss is None else loss)
     best = min(RULES, key=run.of_rule)
     if run.refused is not None and not np.isfinite(run.of_rule(best)):
         raise run.refused
     run.accept(run.of_rule(best), dict(replace(simulator, scale=best).quantise(net, params).scales))
     for _ in range(rounds):
         for name, population in net.populations.items():
-            if population.kind != "input":
+            # leaky integrators send no spikes that could come nearer
+            if population.kind == "lif" or (population.kind != "input" and within is None):
                 run.improve(name, shares, gains)
     return ScaleSearch(replace(simulator, scale=run.scales), run.scales, run.error, run.rules, run.tried)
 
@@ -98,27 +111,39 @@ def search_scales(
 Error = Callable[[Record], float]
 
 
-def _error_of(
+def _mean_of(loss: Loss, targets: Any) -> Error:
+    return lambda record: float(np.mean(loss.evaluate(record, targets).values))
+
+
+def _apart(
     net: Network,
     params: Mapping[str, Array],
     spikes: SpikesGiven,
     simulator: Loihi2,
     duration: float,
-    loss: Loss | None,
-    targets: Any,
-    within: float | None,
+    within: float,
 ) -> Error:
-    if loss is not None:
-        return lambda record: float(np.mean(loss.evaluate(record, targets).values))
+    """The mean distance of spike trains from those of `Exact`."""
     wanted = Exact(dtype=simulator.dtype).simulate(net, params, spikes, duration=duration).spikes
     names = [name for name, p in net.populations.items() if p.kind == "lif"]
-    time = float(within or 0.0)
+    return lambda record: float(
+        np.mean([spike_distance(wanted[name], record.spikes[name], within=within) for name in names])
+    )
 
-    def distance(record: Record) -> float:
-        total = [spike_distance(wanted[name], record.spikes[name], within=time) for name in names]
-        return float(np.mean(total))
 
-    return distance
+def _unlike(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven,
+    simulator: Loihi2,
+    duration: float,
+    loss: CrossEntropy,
+) -> Error:
+    """The mean divergence of the classes from those of `Exact`."""
+    asked = loss.readouts(net)
+    wanted = Exact(dtype=simulator.dtype).simulate(net, params, spikes, duration=duration, readouts=asked)
+    name = output_population(net, loss.population, "CrossEntropy")
+    return lambda record: float(np.mean(divergence(record.readout[name][0], wanted.readout[name][0])[0]))
 
 
 @dataclass
