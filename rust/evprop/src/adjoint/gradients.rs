@@ -48,21 +48,17 @@ impl<T: Real> Gradients<T> {
         }
     }
 
-    /// Adds another chunk, element by element.
-    pub fn fold(&mut self, other: &Self) {
-        for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
-            for (a, &b) in mine.iter_mut().zip(theirs.iter()) {
-                *a += b;
-            }
+    /// Adds another chunk, element by element, and leaves zeros there: in one pass, for neither need fit the caches.
+    pub fn take(&mut self, other: &mut Self) {
+        for (mine, theirs) in self.slots.iter_mut().zip(&mut other.slots) {
+            take(mine, theirs);
         }
-        for (mine, theirs) in self.modes.iter_mut().zip(&other.modes) {
-            for (a, &b) in mine.as_flattened_mut().iter_mut().zip(theirs.as_flattened()) {
-                *a += b;
-            }
+        for (mine, theirs) in self.modes.iter_mut().zip(&mut other.modes) {
+            take(mine.as_flattened_mut(), theirs.as_flattened_mut());
         }
-        self.min_vdot = self.min_vdot.min(other.min_vdot);
-        self.dropped += other.dropped;
-        self.floored += other.floored;
+        self.min_vdot = self.min_vdot.min(std::mem::replace(&mut other.min_vdot, f64::INFINITY));
+        self.dropped += std::mem::take(&mut other.dropped);
+        self.floored += std::mem::take(&mut other.floored);
     }
 
     /// Scales all gradients, and clears the diagonal of projections without self-connections: there is no synapse.
@@ -89,5 +85,11 @@ impl<T: Real> Gradients<T> {
                 }
             }
         }
+    }
+}
+
+fn take<T: Real>(mine: &mut [T], theirs: &mut [T]) {
+    for (a, b) in mine.iter_mut().zip(theirs) {
+        *a += std::mem::replace(b, T::ZERO);
     }
 }

@@ -115,8 +115,7 @@ struct Part<T> {
 impl<T: Real> Part<T> {
     /// Adds another part and empties it.
     fn take(&mut self, other: &mut Self) {
-        self.gradients.fold(&other.gradients);
-        other.gradients.clear();
+        self.gradients.take(&mut other.gradients);
         for (all, part) in self.input_times.iter_mut().zip(&mut other.input_times) {
             all.append(part);
         }

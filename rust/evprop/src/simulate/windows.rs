@@ -466,10 +466,9 @@ vectorised! {
             let (span, theta) = (lanes(&c.span, first), lanes(&c.theta, first));
             let growth = lanes(&c.growth, first);
             let Fade { modes: [of_u, of_i], gamma } = c.fades[first / BLOCK];
-            let own = first..first + BLOCK;
-            let (end_u, end_i) = (&mut states.end_u[own.clone()], &mut states.end_i[own.clone()]);
-            let (up, down) = (&mut states.up[own.clone()], &mut states.down[own.clone()]);
-            let suspect = &mut states.suspect[own];
+            // Into vectors of their own: where they might lie over one another, the compiler keeps all of them in memory.
+            let [mut end_u, mut end_i, mut up, mut down] = [[T::ZERO; BLOCK]; 4];
+            let mut suspect = [0; BLOCK];
             for l in 0..BLOCK {
                 let more_i = sums_i[l] * of_i;
                 let more_u = sums_u[l] * of_u - gamma * more_i;
@@ -481,6 +480,12 @@ vectorised! {
                 (up[l], down[l]) = (above, below);
                 suspect[l] = u8::from(suspicious(u[l], i[l], syn[l], span[l], (above, below), end_u[l], theta[l]));
             }
+            let own = first..first + BLOCK;
+            states.end_u[own.clone()].copy_from_slice(&end_u);
+            states.end_i[own.clone()].copy_from_slice(&end_i);
+            states.up[own.clone()].copy_from_slice(&up);
+            states.down[own.clone()].copy_from_slice(&down);
+            states.suspect[own].copy_from_slice(&suspect);
         }
     }
 }
