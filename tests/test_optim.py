@@ -11,6 +11,7 @@ from evprop.optim import (
     SGD,
     Adam,
     AdamW,
+    Average,
     Constant,
     CosineDecay,
     EaseIn,
@@ -379,3 +380,40 @@ def test_the_scale_of_the_state_multiplies_every_rate():
     state = adam.init(net, params)
     state["scale"] = 0.25
     assert adam.learning_rates(state) == pytest.approx({"*.delay": 0.025, "*": 0.0025})
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9])
+def test_average_is_the_weighted_mean_of_the_steps(decay):
+    """Against the weights written out: each step's share, times (1 - share) of every later one."""
+    rng = np.random.default_rng(3)
+    seen = rng.normal(size=(25, 4))
+    average = Average(decay, {"w": rng.normal(size=4)})
+    for k, row in enumerate(seen, start=1):
+        average.add({"w": row})
+        shares = np.maximum(1.0 - decay, 1.0 / np.arange(1, k + 1))
+        weights = shares * np.append(np.cumprod((1.0 - shares[::-1])[:-1])[::-1], 1.0)
+        assert weights.sum() == pytest.approx(1.0)
+        np.testing.assert_allclose(average.params["w"], weights @ seen[:k], rtol=1e-12, atol=1e-14)
+    assert average.steps == 25
+
+
+def test_average_leaves_what_it_is_given_alone():
+    _, params = some("float32")
+    before = {name: array.copy() for name, array in params.items()}
+    average = Average(0.9, params)
+    for scale in (1.0, 2.0):
+        average.add({name: scale * array for name, array in params.items()})
+    for name, array in params.items():
+        np.testing.assert_array_equal(array, before[name])
+        assert average.params[name].dtype == np.float32
+        np.testing.assert_allclose(average.params[name], 1.5 * array, rtol=1e-6)
+    again = Average(0.9, params)
+    again.restore(average.state())
+    assert again.steps == 2
+    assert all(again.params[name].tobytes() == array.tobytes() for name, array in average.params.items())
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, float("nan"), float("inf"), True])
+def test_average_refuses_what_is_no_decay(decay):
+    with pytest.raises(ConfigError, match=r"average is .*below 1"):
+        Average(decay, {"w": np.zeros(2)})

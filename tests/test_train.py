@@ -13,6 +13,7 @@ from evprop import init, losses
 from evprop.augment import Blend, DropSpikes, JitterTimes, ShiftChannels
 from evprop.callbacks import (
     Callback,
+    ClipWeights,
     EarlyStopping,
     JsonLog,
     KeepBest,
@@ -590,3 +591,66 @@ class SaveOften(Callback):
 
     def on_batch(self, run):
         run.checkpoint().write(self.path)
+
+
+# -- the average over the steps --------------------------------------------------------------------------------
+
+
+class Steps(Callback):
+    """The parameters after each step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_batch(self, run):
+        self.seen.append({name: array.copy() for name, array in run.params.items()})
+
+
+def test_what_is_validated_and_kept_is_the_average(data):
+    net, plain = network()
+    without = run(data, plain, net, epochs=2)
+    net, params = network()
+    steps, best = Steps(), KeepBest()
+    history = run(data, params, net, epochs=2, average=0.8, callbacks=[steps, best])
+    assert history["loss"].tolist() == without["loss"].tolist()  # the steps are made as without
+    assert bits(steps.seen[-1]) == bits(plain)
+    mean = None
+    looked = []
+    for k, step in enumerate(steps.seen, start=1):
+        share = max(0.2, 1 / k)
+        mean = step if mean is None else {n: (1 - share) * mean[n] + share * step[n] for n in step}
+        if k % 5 == 0:  # an epoch
+            looked.append(evaluate(net, mean, data[1], LOSS, duration=60.0).loss)
+    for name, array in params.items():
+        np.testing.assert_allclose(array, mean[name], rtol=1e-12, atol=1e-14)
+    assert any(not np.array_equal(params[name], plain[name]) for name in params)
+    np.testing.assert_allclose(history["val_loss"], looked, rtol=1e-9)
+    assert evaluate(net, best.params, data[1], LOSS, duration=60.0).loss == history["val_loss"][best.epoch - 1]
+
+
+@pytest.mark.parametrize("batches", [3, 5, 8])
+def test_resume_with_an_average_gives_the_same_bits(data, tmp_path, batches):
+    net, params = network()
+    whole = run(data, params, net, average=0.9)
+    _, cut = network()
+    with pytest.raises(RuntimeError, match="crash"):
+        run(data, cut, net, average=0.9, run_dir=tmp_path, callbacks=[SaveOften(tmp_path), StopAt(batches)])
+    given = {"run_dir": tmp_path, "resume": True, "callbacks": [SaveOften(tmp_path), StopAt(0)]}
+    _, resumed = network()
+    again = run(data, resumed, net, average=0.9, **given)
+    assert bits(resumed) == bits(params)
+    assert whole["val_loss"].tolist() == again["val_loss"].tolist()
+    _, other = network()
+    for average in (None, 0.8):
+        with pytest.raises(CheckpointError, match="another average"):
+            run(data, other, net, average=average, **given)
+    _, longer, straight = (network()[1] for _ in range(3))
+    run(data, longer, net, epochs=5, average=0.9, **given)  # from the steps, not from their average
+    run(data, straight, net, epochs=5, average=0.9)
+    assert bits(longer) == bits(straight)
+
+
+def test_clipped_weights_have_a_clipped_average(data):
+    net, params = network()
+    run(data, params, net, epochs=1, average=0.5, callbacks=[ClipWeights({"input_hidden": 1.5})])
+    assert np.abs(params["input_hidden.weight"]).max() <= 1.5

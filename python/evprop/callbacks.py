@@ -102,7 +102,7 @@ class SaveCheckpoint(Callback):
 
 
 class KeepBest(Callback):
-    """Keeps the parameters of the epoch that does best on the validation set.
+    """Keeps the parameters of the epoch that does best on the validation set, averages where the run takes them.
 
     The best accuracy wins; among equals the smaller loss, then the earlier epoch. After training: ``epoch``
     (counted from 1) and ``params`` (copies), None before the first epoch.
@@ -141,7 +141,7 @@ class KeepBest(Callback):
         if score > self._score and (len(self._recent) == self.window or run.epoch == run.epochs):
             self._score = score
             self.epoch = run.epoch
-            self.params = {name: array.copy() for name, array in run.params.items()}
+            self.params = {name: array.copy() for name, array in run.model.items()}
 
     def state(self) -> dict[str, Any]:
         kept = {f"params.{name}": array for name, array in (self.params or {}).items()}
@@ -355,8 +355,9 @@ class ClipWeights(Callback):
 
     def on_batch(self, run: Run) -> None:
         for name, limit in self.limits.items():
-            weight = run.params[f"{name}.weight"]
-            np.clip(weight, -limit, limit, out=weight)
+            for params in (run.params, run.model):
+                weight = params[f"{name}.weight"]
+                np.clip(weight, -limit, limit, out=weight)
 
 
 class Progress(Callback):

@@ -1,7 +1,7 @@
 """Checkpoints: everything that a training run needs to go on, in one safetensors file.
 
-The arrays are the parameters, the optimiser's state and what callbacks keep; the metadata holds, as JSON, the
-place in the run (epoch, batch, seed: the loader needs nothing else, see loader.py), the sums of the epoch so
+The arrays are the parameters, their average, the optimiser's state and what callbacks keep; the metadata holds, as
+JSON, the place in the run (epoch, batch, seed: the loader needs nothing else, see loader.py), the sums of the epoch so
 far, the log so far, and a description of the set-up that `restore` compares with the run it is asked to
 continue. Files are written beside the old one, flushed and renamed over it: a crash or a full disk leaves the
 previous checkpoint whole. A CRC of all arrays tells a damaged file from a good one.
@@ -36,6 +36,7 @@ class Checkpoint:
         callbacks: {callback name: flat dict of arrays and JSON values}.
         progress: JSON values: place in the run, sums of the epoch, log.
         setup: JSON values: what must be the same for the run to go on with the same bits.
+        average: the state of the parameters' average over the steps, empty where a run takes none.
     """
 
     params: Mapping[str, NDArray[Any]]
@@ -43,12 +44,14 @@ class Checkpoint:
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
     setup: Mapping[str, Any] = field(default_factory=dict)
+    average: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the file, whole or not at all; raises `CheckpointError` and keeps the previous file if that fails."""
         tensors: dict[str, NDArray[Any]] = {f"params/{name}": array for name, array in self.params.items()}
         numbers: dict[str, Any] = {"progress": self.progress, "setup": self.setup}
         numbers["optimiser"] = _split("optimiser", self.optimiser, tensors)
+        numbers["average"] = _split("average", self.average, tensors)
         numbers["callbacks"] = {
             name: _split(f"callbacks/{name}", state, tensors) for name, state in self.callbacks.items()
         }
@@ -80,6 +83,7 @@ class Checkpoint:
                 },
                 progress=numbers["progress"],
                 setup=numbers["setup"],
+                average={**numbers.get("average", {}), **_below("average/", tensors)},
             )
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(

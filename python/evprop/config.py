@@ -14,7 +14,7 @@ and an unknown key is an error that suggests the nearest one. Sections:
     [[regularisers]]     kind = "Rate" | "PeakVoltage" | "DelayL2"; as many as you like
     [[augment]]          kind = "ShiftChannels" | "Blend" | ...; in this order (augment.py)
     [optimiser]          kind = "SGD" | "Adam" | "AdamW";      [optimiser.groups."GLOB"], schedule, map
-    [training]           epochs, batch_size, max_dw_norm, shuffle, parts, tensorboard
+    [training]           epochs, batch_size, max_dw_norm, shuffle, average, parts, tensorboard
     [callbacks.KIND]     ClipWeights, EarlyStopping, KeepBest, ReduceOnPlateau, StopOnSilence, StopWhen, WeightBumping
 
 An initialiser is { kind = "Normal", mean = 0.0, std = 1.0 } and so on.
@@ -96,7 +96,7 @@ TOP_LEVEL = (
 OPTIONAL = ("description", "simulator", "regularisers", "augment", "callbacks")
 REQUIRED = tuple(key for key in TOP_LEVEL if key not in OPTIONAL)
 LISTS = ("regularisers", "augment")
-TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle", "parts", "tensorboard")
+TRAINING = ("epochs", "batch_size", "max_dw_norm", "shuffle", "average", "parts", "tensorboard")
 SET_ELSEWHERE = frozenset({"split", "self"})
 """Arguments that no file sets."""
 

@@ -103,6 +103,7 @@ class Experiment:
             simulator=self.simulator,
             max_dw_norm=how.get("max_dw_norm"),
             augment=self.augment,
+            average=how.get("average"),
             validation=self.data.get("validation"),
             callbacks=callbacks,
             run_dir=folder,

@@ -23,7 +23,7 @@ from .loader import Data, Loader
 from .losses import Loss
 from .metrics import Totals
 from .network import Network
-from .optim import Optimiser
+from .optim import Average, Optimiser
 from .parameters import Array
 from .record import Record, SpikesGiven
 from .simulators import Simulator
@@ -103,12 +103,18 @@ class Run:
     callbacks: tuple[Callback, ...]
     team: Team | None = None
     adversary: Perturbs | None = None
+    average: Average | None = None
     epoch: int = 0
     batch: int = 0
     totals: Totals = field(default_factory=Totals)
     rows: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     stop: bool = False
+
+    @property
+    def model(self) -> dict[str, Array]:
+        """The parameters that are validated and kept: the average over the steps, where the run takes one."""
+        return self.params if self.average is None else self.average.params
 
     @property
     def called(self) -> tuple[Callback, ...]:
@@ -127,7 +133,8 @@ class Run:
             "stop": self.stop,
         }
         kept = {callback.name: callback.state() for callback in self.callbacks}
-        return Checkpoint(self.params, self.state, kept, progress, self.setup())
+        average = {} if self.average is None else self.average.state()
+        return Checkpoint(self.params, self.state, kept, progress, self.setup(), average)
 
     def restore(self, path: str | Path) -> None:
         """Continue from a checkpoint of the same set-up; of several processes, the first one reads it."""
@@ -144,12 +151,18 @@ class Run:
             self.stop = bool(saved.progress["stop"])
             for callback in self.callbacks:
                 callback.restore(saved.callbacks[callback.name])
+            if self.average is not None:
+                self.average.restore(saved.average)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be restored: {error!r}.") from error
 
     def setup(self) -> dict[str, Any]:
         """What decides the bits of the run, in a form that can be compared."""
         description = json.dumps(self.net.to_dict(), sort_keys=True).encode()
+        also = {
+            "adversary": None if self.adversary is None else repr(self.adversary),
+            "average": None if self.average is None else self.average.decay,
+        }
         return {
             "network": hashlib.sha256(description).hexdigest()[:16],
             "loss": repr(self.loss),
@@ -165,7 +178,7 @@ class Run:
             "max_dw_norm": self.max_dw_norm,
             "parts": None if self.team is None else self.team.parts,
             "callbacks": [callback.name for callback in self.callbacks],
-        } | ({} if self.adversary is None else {"adversary": repr(self.adversary)})
+        } | {key: value for key, value in also.items() if value is not None}
 
 
 def _data_checksum(data: Data) -> str:

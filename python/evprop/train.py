@@ -27,7 +27,7 @@ from .loader import Batch, Cut, Data, Loader, count_samples
 from .losses import Loss
 from .metrics import Evaluation, Figures, Totals, evaluate
 from .network import Network
-from .optim import Optimiser
+from .optim import Average, Optimiser
 from .parameters import Array
 from .run import Callback, Perturbs, Run
 from .simulators import DEFAULT, Simulator
@@ -78,6 +78,7 @@ def fit(
     max_dw_norm: float | None = None,
     augment: Sequence[Augmentation] = (),
     adversary: Perturbs | None = None,
+    average: float | None = None,
     validation: Data | None = None,
     callbacks: Sequence[Callback] = (),
     run_dir: str | Path | None = None,
@@ -97,6 +98,9 @@ def fit(
         max_dw_norm: see `evprop.value_and_grad`.
         augment: what is done to the spikes of each training batch, in this order (augment.py).
         adversary: what then moves them against the parameters of that moment (`evprop.attacks.Adversary`).
+        average: the decay of a moving average of the parameters over the steps (`evprop.optim.Average`), 0.99 for one
+            over some 100 steps. Steps are made as without; validated, kept by `KeepBest` and in ``params`` at the end
+            is the average. None: none is taken.
         callbacks: see callbacks.py; called in this order.
         run_dir: a folder, made if need be, that gets metrics.jsonl and checkpoint.safetensors.
         resume: True continues from the checkpoint in ``run_dir``, a path from that file. Ctrl-C leaves such a
@@ -129,6 +133,7 @@ def fit(
         callbacks=_named_apart(callbacks),
         team=team,
         adversary=adversary,
+        average=None if average is None else Average(average, params),
     )
     _check(run)
     if resume:
@@ -148,6 +153,9 @@ def fit(
         finally:
             for callback in run.called:
                 callback.on_end(run, outcome)
+    if run.average is not None:
+        for name, mean in run.average.params.items():
+            params[name][...] = mean
     return History(run.rows)
 
 
@@ -166,6 +174,8 @@ def _train_epoch(run: Run, interrupts: Interrupts) -> None:
         run.totals.max_grad_norm = max(run.totals.max_grad_norm, run.state["grad_norm"])
         run.batch += 1
         run.seconds += time.perf_counter() - started
+        if run.average is not None:
+            run.average.add(run.params)
         for callback in run.called:
             callback.on_batch(run)
 
@@ -244,9 +254,9 @@ def _validate(run: Run, data: Data, interrupts: Interrupts) -> Evaluation:
     given: dict[str, Any] = {"duration": run.duration, "simulator": run.simulator}
     if run.team is not None:
         _stop_together(run.team, interrupts)
-        return run.team.evaluate(run.net, run.params, data, run.loss, **given)
+        return run.team.evaluate(run.net, run.model, data, run.loss, **given)
     with interrupts.allowed():
-        return evaluate(run.net, run.params, data, run.loss, **given)
+        return evaluate(run.net, run.model, data, run.loss, **given)
 
 
 def _check(run: Run) -> None:

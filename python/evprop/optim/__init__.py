@@ -2,9 +2,10 @@
 parameters legal.
 
 Where to look: optimisers.py (the formulas), flat.py (one vector for all parameters, constraints), maps.py,
-schedules.py.
+schedules.py, average.py (the mean of parameters over steps).
 """
 
+from .average import Average
 from .maps import Log, Map, Sigmoid
 from .optimisers import GROUP_KEYS, SGD, Adam, AdamW, Optimiser
 from .schedules import Constant, CosineDecay, EaseIn, ExponentialDecay, Schedule, StepDecay
@@ -14,6 +15,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Average",
     "Constant",
     "CosineDecay",
     "EaseIn",
