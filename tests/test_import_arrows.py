@@ -19,6 +19,7 @@ RUST = {
     "math": 1,
     "vectorised": 1,  # the macro of math::simd, which the crate's root exports
     "parallel": 1,
+    "optim": 2,
     "spikes": 2,
     "projection": 2,
     "neuron": 3,

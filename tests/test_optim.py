@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evprop.errors import ConfigError, DtypeError, ParameterError, ShapeError, TrainingError
 from evprop.optim import (
@@ -417,3 +419,77 @@ def test_average_leaves_what_it_is_given_alone():
 def test_average_refuses_what_is_no_decay(decay):
     with pytest.raises(ConfigError, match=r"average is .*below 1"):
         Average(decay, {"w": np.zeros(2)})
+
+
+def in_numpy(rule, params, grads, moments, step, rates, decays, scale):
+    """One step array by array, each operation rounded by itself in the parameters' dtype."""
+    for k, (x, g) in enumerate(zip(params, grads, strict=True)):
+        as_given = x.dtype.type
+        g = g * as_given(scale)
+        if rule == "adam":
+            b1, b2, eps = 0.9, 0.99, 1e-6
+            m, v = moments["m"][k], moments["v"][k]
+            m[...] = m * as_given(b1) + as_given(1.0 - b1) * g
+            v[...] = v * as_given(b2) + g * g * as_given(1.0 - b2)
+            root = np.sqrt(v * as_given(1.0 / (1.0 - b2**step))) + as_given(eps)
+            direction = m / root * as_given(1.0 / (1.0 - b1**step))
+        elif rule == "sgd":
+            direction = g
+        else:
+            u = moments["momentum"][k]
+            u[...] = u * as_given(0.8) + g
+            direction = g + as_given(0.8) * u if rule == "nesterov" else u.copy()
+        if decays[k]:
+            direction = direction + as_given(decays[k]) * x
+        x -= direction * as_given(rates[k])
+
+
+@given(
+    rule=st.sampled_from(["adam", "sgd", "momentum", "nesterov"]),
+    dtype=st.sampled_from(["float64", "float32"]),
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    rates=st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4),
+    decays=st.lists(st.sampled_from([0.0, 0.01, 0.3]), min_size=4, max_size=4),
+    clip=st.sampled_from([None, 0.5, 1e6]),
+    seed=st.integers(0, 1000),
+)
+def test_a_step_has_the_bits_of_one_array_after_the_other(rule, dtype, sizes, rates, decays, clip, seed):
+    rng = np.random.default_rng(seed)
+    names = [f"p{k}.weight" for k in range(len(sizes))]
+    params = {name: rng.normal(size=(n, 2)).astype(dtype) for name, n in zip(names, sizes, strict=True)}
+    groups = {name: {"lr": rates[k], "weight_decay": decays[k]} for k, name in enumerate(names)}
+    common = {"groups": groups, "clip_norm": clip}
+    if rule == "adam":
+        optimiser = Adam(0.1, betas=(0.9, 0.99), eps=1e-6, **common)
+    else:
+        optimiser = SGD(0.1, momentum=0.0 if rule == "sgd" else 0.8, nesterov=rule == "nesterov", **common)
+    state = optimiser.init(SimpleNamespace(trainable=tuple(names)), params)
+    mine = [params[name].copy() for name in names]
+    moments = {key: [np.zeros_like(x) for x in mine] for key in ("m", "v", "momentum")}
+    for step in range(1, 4):
+        grads = {name: rng.normal(size=x.shape).astype(dtype) for name, x in params.items()}
+        optimiser.step(params, grads, state)
+        norm = np.sqrt(sum((g.astype("float64") ** 2).sum() for g in grads.values()))
+        assert state["grad_norm"] == pytest.approx(norm, rel=1e-12)
+        scale = clip / state["grad_norm"] if clip is not None and state["grad_norm"] > clip else 1.0
+        in_numpy(rule, mine, list(grads.values()), moments, step, rates, decays, scale)
+    for name, wanted in zip(names, mine, strict=True):
+        np.testing.assert_array_equal(params[name], wanted)
+    for key in ("m", "v", "momentum"):
+        if key in state:
+            np.testing.assert_array_equal(state[key], np.concatenate([x.reshape(-1) for x in moments[key]]))
+
+
+def test_gradients_of_another_dtype_or_order_count_as_they_are():
+    net, params = some("float32")
+    twin = {n: p.copy() for n, p in params.items()}
+    adam = Adam(1e-2)
+    grads = gradients(params)
+    adam.step(params, grads, adam.init(net, params))
+    wide = {n: np.asfortranarray(g.astype("float64")) for n, g in grads.items()}
+    adam.step(twin, wide, adam.init(net, twin))
+    for name in params:
+        np.testing.assert_array_equal(params[name], twin[name])
+    params["a_b.weight"].setflags(write=False)
+    with pytest.raises(DtypeError, match="changed in place"):
+        adam.step(params, grads, adam.init(net, params))

@@ -25,6 +25,8 @@ class CoreNetwork:
 
 class CoreRecord:
     @property
+    def fingerprint(self) -> int | None: ...
+    @property
     def batch(self) -> int: ...
     @property
     def duration(self) -> float: ...
@@ -35,6 +37,9 @@ class CoreRecord:
     def activity(self, pop: int, n: int) -> tuple[int, int]: ...
     def readout(self, k: int) -> _Array: ...
     def max_times(self, k: int) -> _Floats: ...
+
+class CoreLoss:
+    def __new__(cls, kind: str, population: int, settings: list[float], silent: float) -> CoreLoss: ...
 
 class CoreTraining:
     def __new__(
@@ -224,6 +229,36 @@ def loss_spike_time_mse(
     silent: float,
 ) -> _Loss: ...
 def loss_cross_entropy(logits: _Floats, labels: NDArray[np.int64]) -> _Loss: ...
+def value_and_grad(
+    core: CoreNetwork,
+    params: list[_Array],
+    inputs: list[_Spikes],
+    labels: NDArray[np.int64],
+    loss: CoreLoss,
+    duration: float,
+    dtype: str,
+    max_spikes: int,
+    stop_when_fired: int | None,
+    wrt: list[bool],
+    input_times: bool,
+    max_dw_norm: float | None,
+) -> tuple[
+    CoreRecord,
+    _Floats,
+    int,
+    list[tuple[int, int]],
+    tuple[list[_Array | None], list[_Floats] | None, dict[str, Any]],
+]: ...
+def optimiser_step(
+    dtype: str,
+    values: list[_Array],
+    gradients: list[_Array],
+    rates: list[tuple[float, float]],
+    moments: list[_Array],
+    clip_norm: float | None,
+    sgd: tuple[float, bool] | None = None,
+    adam: tuple[tuple[float, float], tuple[float, float], float] | None = None,
+) -> float | None: ...
 def fingerprint(params: list[_Array]) -> int: ...
 def set_num_threads(n: int) -> None: ...
 def num_threads() -> int: ...

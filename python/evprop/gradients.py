@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .errors import CotangentError, ParameterError, UnknownNameError, nearest
+from .errors import CotangentError, ParameterError, TargetError, UnknownNameError, nearest
 from .losses import Loss, LossResult
 from .network import Network
-from .parameters import Array, all_finite
-from .record import Record, SpikesGiven, check_played, core_inputs
-from .simulators import DEFAULT, Simulator
+from .parameters import Array, all_finite, check_duration
+from .record import Record, SpikesGiven, check_played, collect_inputs, core_inputs
+from .simulators import DEFAULT, Exact, Simulator, stop_population
 
 Floats = NDArray[np.float64]
 
@@ -49,9 +49,8 @@ class GradientHealth:
         if self._silent is None:
             record = self._record
             self._silent = {
-                name: 1.0 - record.activity(name)[1] / (record.batch_size * population.size)
-                for name, population in record.network.populations.items()
-                if population.kind == "lif"
+                name: 1.0 - record.activity(name)[1] / (record.batch_size * size)
+                for name, size in record.network.spiking.items()
             }
         return self._silent
 
@@ -137,9 +136,41 @@ def value_and_grad(
         wrt: parameter names; the trainable ones unless given.
         input_times: also dL/dt of the input spikes.
     """
+    given: dict[str, Any] = {"duration": duration, "simulator": simulator, "max_dw_norm": max_dw_norm}
+    step = batch_step(net, params, spikes, targets, loss, **given, wrt=wrt, input_times=input_times)
+    return step.value, step.grads, step.record
+
+
+class BatchStep(NamedTuple):
+    """What `value_and_grad` returns, and how many samples are classified rightly, where that is known."""
+
+    value: float
+    grads: Gradients
+    record: Record
+    correct: int | None
+
+
+def batch_step(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven,
+    targets: Any,
+    loss: Loss,
+    *,
+    duration: float,
+    simulator: Simulator | None = None,
+    max_dw_norm: float | None = None,
+    wrt: Iterable[str] | None = None,
+    input_times: bool = True,
+) -> BatchStep:
+    """As `value_and_grad`."""
     chosen = DEFAULT if simulator is None else simulator
     selected = net.layout.select(wrt)
     limit = check_max_dw_norm(max_dw_norm)
+    if isinstance(chosen, Exact):
+        step = _in_one_call(net, params, spikes, targets, loss, duration, chosen, selected, limit, input_times)
+        if step is not None:
+            return step
     record = chosen.simulate(net, params, spikes, duration=duration, readouts=loss.readouts(net))
     check_played(record, loss)
     result = loss.evaluate(record, targets)
@@ -151,7 +182,47 @@ def value_and_grad(
         )
     value = float(np.add.reduce(result.values)) * scale
     grads = _run_backward(record, result, selected, limit, scale, input_times)
-    return value, grads, record
+    return BatchStep(value, grads, record, None)
+
+
+def _in_one_call(
+    net: Network,
+    params: Mapping[str, Array],
+    spikes: SpikesGiven,
+    targets: Any,
+    loss: Loss,
+    duration: float,
+    simulator: Exact,
+    selected: list[bool],
+    limit: float | None,
+    input_times: bool,
+) -> BatchStep | None:
+    """Forward pass, loss and backward pass in one call of the core, with the bits of the long way.
+
+    None where that can't be done, or where something is wrong, which the long way says in full.
+    """
+    labels = type(targets) is np.ndarray and targets.dtype == np.int64 and targets.flags.c_contiguous
+    in_core = getattr(loss, "in_core", None)
+    if in_core is None or not labels or simulator.device != "cpu":
+        return None
+    span, dtype, stop = check_duration(duration), simulator.dtype, simulator.stop_when_fired
+    core_loss = in_core(net, span)
+    if core_loss is None or (stop is not None and loss.first_spikes_of(net) != stop):
+        return None
+    arrays = net.layout.arrays(params, dtype)
+    inputs = collect_inputs(net, spikes, span)
+    asked = (net.core, arrays, core_inputs(inputs), targets, core_loss, span, dtype, simulator.max_spikes)
+    number = stop_population(net, stop, ())
+    try:
+        found = _core.value_and_grad(*asked, number, selected, input_times, limit)
+    except (ParameterError, TargetError):
+        return None
+    core_record, values, correct, activity, (slots, at_inputs, health) = found
+    given: dict[str, Any] = {"arrays": arrays, "duration": span, "dtype": dtype, "stop_when_fired": stop}
+    record = Record(net, params, inputs, core_record, **given)
+    record._activity.update(zip(net.populations, activity, strict=True))
+    value = float(np.add.reduce(values)) * (1.0 / record.batch_size)
+    return BatchStep(value, _named(record, slots, at_inputs, health), record, correct)
 
 
 def backward(
@@ -214,13 +285,22 @@ def _run_backward(
         limit,
         record.min_vdot,
     )
-    named = {name: array for name, array in zip(net.layout.names, arrays, strict=True) if array is not None}
+    grads = _named(record, arrays, at_inputs, health)
     for name, direct in result.parameters.items():
         if name not in net.layout.by_name:
             raise CotangentError(f"the loss gave a gradient of {name!r}: {nearest(name, net.layout.names)}")
-        if name in named:
-            named[name] += direct
-    return Gradients(named, at_inputs if input_times else None, net.inputs, GradientHealth(record, health))
+        if name in grads._arrays:
+            grads._arrays[name] += direct
+    return grads
+
+
+def _named(
+    record: Record, slots: list[Array | None], at_inputs: list[Floats] | None, health: Mapping[str, Any]
+) -> Gradients:
+    """Gradients as the core hands them out: by slot, None for those that were not asked for."""
+    net = record.network
+    named = {name: array for name, array in zip(net.layout.names, slots, strict=True) if array is not None}
+    return Gradients(named, at_inputs, net.inputs, GradientHealth(record, health))
 
 
 def cotangents_of(record: Record, result: LossResult) -> tuple[list[Floats | None], list[Floats | None]]:

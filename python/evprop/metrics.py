@@ -46,11 +46,8 @@ def confusion(predictions: ArrayLike, labels: ArrayLike, n_classes: int) -> NDAr
 
 def spikes_per_neuron(record: Record) -> dict[str, float]:
     """{LIF population: mean number of spikes of a neuron in a sample}."""
-    return {
-        name: record.activity(name)[0] / (record.batch_size * population.size)
-        for name, population in record.network.populations.items()
-        if population.kind == "lif"
-    }
+    sizes = record.network.spiking
+    return {name: record.activity(name)[0] / (record.batch_size * size) for name, size in sizes.items()}
 
 
 def predicts(loss: Loss) -> bool:
@@ -81,17 +78,22 @@ class Figures:
     fired: Mapping[str, int]
 
     @classmethod
-    def of(cls, grads: Gradients, record: Record, loss: Loss, labels: NDArray[Any]) -> Figures:
-        """The figures of a batch with its gradients."""
-        neurons = {name: p.size for name, p in record.network.populations.items() if p.kind == "lif"}
+    def of(
+        cls, grads: Gradients, record: Record, loss: Loss, labels: NDArray[Any], correct: int | None = None
+    ) -> Figures:
+        """The figures of a batch with its gradients; ``correct`` is asked for unless it is given."""
+        neurons = record.network.spiking
+        activity = {name: record.activity(name) for name in neurons}
+        if correct is None and predicts(loss):
+            correct = int(np.count_nonzero(loss.predict(record) == labels))
         return cls(
             samples=record.batch_size,
-            correct=int(np.count_nonzero(loss.predict(record) == labels)) if predicts(loss) else None,
+            correct=correct,
             dropped=grads.health.dropped,
             min_vdot=grads.health.min_vdot,
             neurons=neurons,
-            spikes={name: record.activity(name)[0] for name in neurons},
-            fired={name: record.activity(name)[1] for name in neurons},
+            spikes={name: found[0] for name, found in activity.items()},
+            fired={name: found[1] for name, found in activity.items()},
         )
 
     @classmethod

@@ -41,6 +41,7 @@ class Network:
         projections: tuple of the projections, in order.
         inputs: names of the Input populations.
         outputs: names of the neuron populations that reach no other population.
+        spiking: {LIF population: its size}.
         layout: the parameters in canonical order (`evprop.parameters.Layout`).
     """
 
@@ -51,6 +52,9 @@ class Network:
         self.inputs = tuple(n for n, p in self.populations.items() if p.kind == "input")
         sending = {p.pre for p in self.projections if p.post != p.pre}
         self.outputs = tuple(n for n, p in self.populations.items() if p.kind != "input" and n not in sending)
+        self.spiking: Mapping[str, int] = MappingProxyType(
+            {n: p.size for n, p in self.populations.items() if p.kind == "lif"}
+        )
         self.index: Mapping[str, int] = MappingProxyType({n: k for k, n in enumerate(self.populations)})
         self.layout = Layout(self._parameters())
         self._core: CoreNetwork | None = None

@@ -128,7 +128,7 @@ class OnDevice:
         norm = self._core.norm()
         if not math.isfinite(norm):
             gradient = self._core.gradient()
-            flat.refuse_nonfinite({s.name: gradient[s.start : s.stop].reshape(s.shape) for s in flat.slots})
+            flat.refuse_nonfinite([gradient[s.start : s.stop] for s in flat.slots])
         clip = optimiser.clip_norm
         scale = clip / norm if clip is not None and norm > clip else 1.0
         state["step"] += 1

@@ -68,7 +68,8 @@ class Record:
         self.batch_size = len(next(iter(inputs.values())))
         self._core_record = core_record
         self._arrays = arrays
-        self._fingerprint = fingerprint(arrays)
+        known = core_record.fingerprint
+        self._fingerprint = fingerprint(arrays) if known is None else known
         self.spikes: Mapping[str, Spikes] = _SpikesByPopulation(network, inputs, core_record)
         self._readout: dict[str, list[Array]] | None = None
         self._activity: dict[str, tuple[int, int]] = {}

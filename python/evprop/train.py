@@ -21,7 +21,7 @@ from .augment import Augmentation
 from .callbacks import JsonLog, SaveCheckpoint
 from .distributed import Team
 from .errors import CheckpointError, ConfigError, UnknownNameError, nearest
-from .gradients import value_and_grad
+from .gradients import batch_step
 from .interrupts import Interrupts
 from .loader import Batch, Cut, Data, Loader, count_samples
 from .losses import Loss
@@ -189,7 +189,7 @@ def _batches(run: Run) -> Iterator[Batch | Cut]:
 def _step_alone(run: Run, batch: Batch, interrupts: Interrupts) -> tuple[float, Mapping[str, Array], Figures, bool]:
     """Mean loss, gradients and figures of a batch, and whether a callback has made the step."""
     with interrupts.allowed():
-        value, grads, record = value_and_grad(
+        value, grads, record, correct = batch_step(
             run.net,
             run.params,
             batch.spikes,
@@ -200,7 +200,7 @@ def _step_alone(run: Run, batch: Batch, interrupts: Interrupts) -> tuple[float, 
             max_dw_norm=run.max_dw_norm,
             input_times=False,
         )
-        figures = Figures.of(grads, record, run.loss, batch.labels)
+        figures = Figures.of(grads, record, run.loss, batch.labels, correct)
     replaced = [callback.replace_step(run, record) for callback in run.callbacks]
     return value, grads, figures, any(replaced)
 

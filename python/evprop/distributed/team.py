@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, EvpropError
-from ..gradients import value_and_grad
+from ..gradients import batch_step
 from ..loader import Batch, Cut, Data, count_samples, edges, take
 from ..losses import Loss
 from ..metrics import Evaluation, Figures, accuracy, evaluate, predicts
@@ -124,7 +124,7 @@ class Team:
                 total.add(None)
                 continue
             piece = pieces[k]
-            value, grads, record = value_and_grad(
+            value, grads, record, correct = batch_step(
                 net,
                 params,
                 piece.spikes,
@@ -138,7 +138,7 @@ class Team:
             )
             share = len(piece.labels) / batch.size
             total.add(grads, share)
-            mine.append((k, share * value, Figures.of(grads, record, loss, piece.labels)))
+            mine.append((k, share * value, Figures.of(grads, record, loss, piece.labels, correct)))
         found = self._in_order(mine)
         value = 0.0
         for _, weighted, _ in found:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core import CoreLoss
 from ..errors import ConfigError, NetworkError, ParameterError, TargetError
 from ..network import Network
 from ..readouts import Readout
@@ -61,6 +62,10 @@ class Loss(ABC):
 
         Such a loss may be used with ``Exact(stop_when_fired=...)``.
         """
+        return None
+
+    def in_core(self, net: Network, duration: float) -> CoreLoss | None:
+        """This loss as the core evaluates it by itself, between the forward and the backward pass; None: it can't."""
         return None
 
     def check_targets(self, where: Network | Record, targets: Any) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._core import loss_first_spike
+from .._core import CoreLoss, loss_first_spike
 from ..errors import ParameterError
 from ..network import Network
 from ..record import Record
@@ -61,6 +61,13 @@ class FirstSpike(Loss):
         return evaluate_first_spikes(
             loss_first_spike, record, name, targets, self.tau_0, self.tau_1, self.alpha, silent
         )
+
+    def in_core(self, net: Network, duration: float) -> CoreLoss | None:
+        if type(self) is not FirstSpike:  # a subclass may evaluate something else
+            return None
+        name = output_population(net, self.population, "FirstSpike", spiking=True)
+        silent = duration if self.silent is None else float(self.silent)
+        return CoreLoss("first_spike", net.index[name], [self.tau_0, self.tau_1, self.alpha], silent)
 
     def predict(self, record: Record) -> Labels:
         population = output_population(record.network, self.population, "FirstSpike", spiking=True)

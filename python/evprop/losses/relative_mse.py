@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._core import loss_relative_mse
+from .._core import CoreLoss, loss_relative_mse
 from ..network import Network
 from ..record import Record
 from .base import (
@@ -53,6 +53,13 @@ class RelativeMSE(Loss):
         name = output_population(record.network, self.population, "RelativeMSE", spiking=True)
         silent = record.duration if self.silent is None else float(self.silent)
         return evaluate_first_spikes(loss_relative_mse, record, name, targets, self.delta, silent)
+
+    def in_core(self, net: Network, duration: float) -> CoreLoss | None:
+        if type(self) is not RelativeMSE:  # a subclass may evaluate something else
+            return None
+        name = output_population(net, self.population, "RelativeMSE", spiking=True)
+        silent = duration if self.silent is None else float(self.silent)
+        return CoreLoss("relative_mse", net.index[name], [self.delta], silent)
 
     def predict(self, record: Record) -> Labels:
         population = output_population(record.network, self.population, "RelativeMSE", spiking=True)

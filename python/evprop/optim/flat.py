@@ -1,7 +1,6 @@
-"""All trainable parameters as one flat vector, so that a step costs a dozen NumPy calls and not a dozen per
-array.
+"""All trainable parameters end to end, as the moments of an optimiser lie.
 
-A ``Flat`` is made once by ``Optimiser.init``. It knows, for each trainable array, its slice of the vector,
+A ``Flat`` is made once by ``Optimiser.init``. It knows, for each trainable array, its slice of the moments,
 its group's settings, its map (see maps.py) and the projection that keeps it legal after each step:
 
     delay             >= 0
@@ -99,21 +98,11 @@ class Flat:
                     f"Optimiser group '{pattern}' matches no trainable parameter. {nearest(pattern, trainable)}"
                 )
         self.size = start
-        self.gradient = np.zeros(start, self.dtype)
-        self._gradient_views = [self.gradient[slot.start : slot.stop].reshape(slot.shape) for slot in self.slots]
         self.mapped = [slot for slot in self.slots if slot.map is not None]
+        self.n_mapped = sum(slot.stop - slot.start for slot in self.mapped)
         self._mapped_values: dict[str, Array] = {}
         bounds = [(s.get("min"), s.get("max")) for s in settings]
         self.projections = _projections(self.slots, bounds, params, tau_min, min_swing)
-
-    def spread(self, values: Sequence[float]) -> float | Array:
-        """One value per slot, spread over the vector; a plain number if all are equal."""
-        if len(set(values)) == 1:
-            return float(values[0])
-        vector = np.empty(self.size, self.dtype)
-        for slot, value in zip(self.slots, values, strict=True):
-            vector[slot.start : slot.stop] = value
-        return vector
 
     def preimages(self, params: Mapping[str, Array]) -> Array:
         """The free variables theta of the mapped parameters, end to end (empty if there are none)."""
@@ -125,51 +114,47 @@ class Flat:
             parts.append(theta)
         return np.concatenate(parts) if parts else np.zeros(0, self.dtype)
 
-    def gather(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> Array:
-        """The gradient with respect to the free variables, in a buffer that the next call overwrites."""
-        for slot, view in zip(self.slots, self._gradient_views, strict=True):
+    def gradients(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Array]:
+        """The gradient with respect to the free variables, slot by slot, in the dtype of the parameters."""
+        found = []
+        for slot in self.slots:
             grad = grads[slot.name]
             if grad.shape != slot.shape:
                 raise ShapeError(
                     f"Gradient of {slot.name}: shape {grad.shape}, but the parameter has {slot.shape}."
                 )
-            if slot.map is None:
-                view[...] = grad
-            else:
-                np.multiply(grad, slot.map.slope(params[slot.name]), out=view)
-        return self.gradient
+            if slot.map is not None:
+                grad = (grad * slot.map.slope(params[slot.name])).reshape(-1)
+            if grad.dtype != self.dtype or not grad.flags.c_contiguous:
+                grad = np.ascontiguousarray(grad, dtype=self.dtype)
+            found.append(grad)
+        return found
 
-    def values(self, params: Mapping[str, Array], preimages: Array) -> Array:
-        """The free variables as one new vector: theta where a parameter is mapped, the parameter itself elsewhere."""
-        vector = np.empty(self.size, self.dtype)
-        position = 0
+    def free(self, params: Params, preimages: Array) -> list[Array]:
+        """The free variables slot by slot, to be changed in place: theta (flat) where mapped, else the parameter."""
+        if not self.mapped:
+            return [params[slot.name] for slot in self.slots]
+        found, position = [], 0
         for slot in self.slots:
-            if slot.map is None:
-                vector[slot.start : slot.stop] = params[slot.name].reshape(-1)
-            else:
-                width = slot.stop - slot.start
-                vector[slot.start : slot.stop] = preimages[position : position + width]
-                position += width
-        return vector
+            value = params[slot.name]
+            if slot.map is not None:
+                theta = preimages[position : position + value.size]
+                position += value.size
+                known = self._mapped_values.get(slot.name)
+                if known is None or not np.array_equal(known, value):
+                    # changed by hand since the last step: take that over
+                    theta[...] = slot.map.inverse(value.reshape(-1), slot.name)
+                value = theta
+            found.append(value)
+        return found
 
-    def subtract(self, params: Params, update: Array, preimages: Array) -> None:
-        """Move the free variables by ``-update`` and bring the parameters up to date, in place and in range."""
-        position = 0
-        for slot in self.slots:
-            value, view = params[slot.name], update[slot.start : slot.stop].reshape(slot.shape)
-            if slot.map is None:
-                value -= view
-                continue
-            theta = preimages[position : position + slot.stop - slot.start]
-            position += theta.size
-            known = self._mapped_values.get(slot.name)
-            if known is None or not np.array_equal(
-                known, value
-            ):  # changed by hand since the last step: take that over
-                theta[...] = slot.map.inverse(value.reshape(-1), slot.name)
-            theta -= view.reshape(-1)
-            value[...] = slot.map.forward(theta).reshape(slot.shape)
-            self._mapped_values[slot.name] = value.copy()
+    def settle(self, params: Params, free: Sequence[Array]) -> None:
+        """Bring the parameters up to date with the free variables, in place and in range."""
+        for slot, theta in zip(self.slots, free, strict=True):
+            if slot.map is not None:
+                value = params[slot.name]
+                value[...] = slot.map.forward(theta).reshape(slot.shape)
+                self._mapped_values[slot.name] = value.copy()
         for project in self.projections:
             project(params)
 
@@ -177,10 +162,14 @@ class Flat:
         """Take the mapped parameters as they are for the images of the pre-images (after a checkpoint was read)."""
         self._mapped_values = {slot.name: params[slot.name].copy() for slot in self.mapped}
 
-    def refuse_nonfinite(self, grads: Mapping[str, Array]) -> None:
-        """Raise the error that names the parameters whose gradient is not finite, if there are any."""
-        bad = {slot.name: int((~np.isfinite(grads[slot.name])).sum()) for slot in self.slots}
-        listed = ", ".join(f"{name} ({count} of {grads[name].size})" for name, count in bad.items() if count)
+    def refuse_nonfinite(self, gradients: Sequence[Array]) -> None:
+        """Raise the error that names the parameters whose gradient (slot by slot) is not finite, if any is."""
+        bad = [int((~np.isfinite(gradient)).sum()) for gradient in gradients]
+        listed = ", ".join(
+            f"{slot.name} ({count} of {slot.stop - slot.start})"
+            for slot, count in zip(self.slots, bad, strict=True)
+            if count
+        )
         if listed:
             raise TrainingError(
                 f"The gradient is not finite: {listed}. Parameters are unchanged. A spike about to vanish makes an "

@@ -1,4 +1,4 @@
-"""SGD with momentum, Adam and AdamW, on the flat vector of all trainable parameters (flat.py).
+"""SGD with momentum, Adam and AdamW. A step is one call of the core for all trainable parameters together.
 
     g = gradient of the free variables (after the maps' chain rule, then clipped to the global norm
     ``clip_norm``) eta = learning rate of the parameter's group times the schedule's factor
@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._core import optimiser_step
 from ..errors import ConfigError, ParameterError, nearest
 from .flat import Flat, Params
 from .schedules import Constant, Schedule
@@ -96,9 +97,7 @@ class Optimiser(ABC):
             self._patterns.append(pattern)
             self._settings.append(merged)
         self._flat: Flat | None = None
-        self._rates: tuple[tuple[float, ...], float | Array] | None = None
         self._decays: list[float] = []
-        self._decay: float | Array = 0.0
 
     def init(self, net: Any, params: Params) -> State:
         """Bind the optimiser to the parameters that ``net`` trains, and make a fresh state.
@@ -118,13 +117,11 @@ class Optimiser(ABC):
             params, trainable, self._patterns, self._settings, tau_min=self.tau_min, min_swing=self.min_swing
         )
         self._flat = flat
-        self._rates = None
         settings = [self._settings[slot.group] for slot in flat.slots]
         self._decays = [
             s.get("weight_decay", self._default_decay(slot.name))
             for s, slot in zip(settings, flat.slots, strict=True)
         ]
-        self._decay = flat.spread(self._decays)
         state: State = {
             "step": 0,
             "epoch": 0,
@@ -158,24 +155,21 @@ class Optimiser(ABC):
     def step(self, params: Params, grads: Mapping[str, Array], state: State) -> None:
         """One step downhill: ``params`` and ``state`` change in place, constraints hold afterwards."""
         flat = self.flat
-        if state["preimages"].size != sum(slot.stop - slot.start for slot in flat.mapped):
+        if state["preimages"].size != flat.n_mapped:
             raise ConfigError(
                 "This state belongs to another network: an optimiser serves the network that init was last called with."
             )
-        gradient = flat.gather(params, grads)
-        norm = math.sqrt(float(np.dot(gradient, gradient)))
-        if not math.isfinite(norm):
-            flat.refuse_nonfinite(grads)
-            norm = float(np.linalg.norm(gradient.astype(np.float64)))
-        if self.clip_norm is not None and norm > self.clip_norm:
-            gradient *= self.clip_norm / norm
+        gradients = flat.gradients(params, grads)
+        free = flat.free(params, state["preimages"])
         state["step"] += 1
+        moments = [state[name] for name in self._moments()]
+        given = (flat.dtype.name, free, gradients, self.rates(state), moments, self.clip_norm)
+        norm = optimiser_step(*given, **self._rule(state["step"]))
+        if norm is None:
+            state["step"] -= 1
+            flat.refuse_nonfinite(gradients)
         state["grad_norm"] = norm
-        update = self._direction(gradient, state)
-        if not isinstance(self._decay, float) or self._decay != 0.0:
-            update += self._decay * flat.values(params, state["preimages"])
-        update *= self._rate(flat, state)
-        flat.subtract(params, update, state["preimages"])
+        flat.settle(params, free)
 
     def rates(self, state: State) -> list[tuple[float, float]]:
         """Learning rate and weight decay as they stand, for each slot of the flat vector."""
@@ -199,12 +193,6 @@ class Optimiser(ABC):
         step, epoch = max(state["step"] - 1, 0), state["epoch"]
         return [state["scale"] * s["lr"] * s["schedule"](step, epoch) for s in self._settings]
 
-    def _rate(self, flat: Flat, state: State) -> float | Array:
-        factors = tuple(self._factors(state))
-        if self._rates is None or self._rates[0] != factors:
-            self._rates = (factors, flat.spread([factors[slot.group] for slot in flat.slots]))
-        return self._rates[1]
-
     @property
     def flat(self) -> Flat:
         """The flat view of the network's parameters that ``init`` was last called with."""
@@ -223,8 +211,8 @@ class Optimiser(ABC):
         """Names of the vectors kept in the state."""
 
     @abstractmethod
-    def _direction(self, gradient: Array, state: State) -> Array:
-        """The step for a learning rate of 1; may overwrite ``gradient``."""
+    def _rule(self, step: int) -> dict[str, Any]:
+        """What the core must know of the method at a step, counted from 1."""
 
 
 class SGD(Optimiser):
@@ -242,16 +230,8 @@ class SGD(Optimiser):
     def _moments(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
-    def _direction(self, gradient: Array, state: State) -> Array:
-        if not self.momentum:
-            return gradient
-        velocity = state["momentum"]
-        velocity *= self.momentum
-        velocity += gradient
-        if self.nesterov:
-            gradient += self.momentum * velocity
-            return gradient
-        return np.array(velocity)
+    def _rule(self, step: int) -> dict[str, Any]:
+        return {"sgd": (self.momentum, self.nesterov)}
 
 
 class Adam(Optimiser):
@@ -273,21 +253,10 @@ class Adam(Optimiser):
     def _moments(self) -> tuple[str, ...]:
         return ("m", "v")
 
-    def _direction(self, gradient: Array, state: State) -> Array:
+    def _rule(self, step: int) -> dict[str, Any]:
         b1, b2 = self.betas
-        m, v, t = state["m"], state["v"], state["step"]
-        m *= b1
-        m += (1.0 - b1) * gradient
-        v *= b2
-        np.multiply(gradient, gradient, out=gradient)
-        gradient *= 1.0 - b2
-        v += gradient
-        np.multiply(v, 1.0 / (1.0 - b2**t), out=gradient)
-        np.sqrt(gradient, out=gradient)
-        gradient += self.eps
-        np.divide(m, gradient, out=gradient)
-        gradient *= 1.0 / (1.0 - b1**t)
-        return gradient
+        unbias = (1.0 / (1.0 - b1**step), 1.0 / (1.0 - b2**step))
+        return {"adam": (self.betas, unbias, self.eps)}
 
 
 class AdamW(Adam):

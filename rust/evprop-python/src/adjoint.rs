@@ -14,7 +14,8 @@ use crate::errors::{named, raise};
 use crate::network::CoreNetwork;
 use crate::record::{CoreRecord, Kept, either};
 
-type Outcome<'py> = (Vec<Option<Bound<'py, PyAny>>>, Option<Vec<Bound<'py, PyArray1<f64>>>>, Bound<'py, PyDict>);
+/// Gradients by slot, those of input times, and how sound they are.
+pub type Outcome<'py> = (Vec<Option<Bound<'py, PyAny>>>, Option<Vec<Bound<'py, PyArray1<f64>>>>, Bound<'py, PyDict>);
 
 struct Asked<'py> {
     spike_times: Vec<Option<Array<'py, f64>>>,
@@ -99,18 +100,28 @@ fn run<'py, T: Scalar>(
         Kept::Host(record) => core_backward(cancel, simd, network, &params, &inputs, record, &request),
         Kept::Device(record) => cuda::backward(cancel, network, record, &request, &sizes),
     })?;
+    handed_out(py, network, &asked.wrt, gradients, asked.input_times.then_some(times))
+}
+
+/// Gradients as arrays, those asked for.
+pub fn handed_out<'py, T: Scalar>(
+    py: Python<'py>,
+    network: &evprop::network::Network,
+    wrt: &[bool],
+    gradients: Gradients<T>,
+    times: Option<Vec<Vec<f64>>>,
+) -> PyResult<Outcome<'py>> {
     let Gradients { min_vdot, dropped, floored, .. } = gradients;
     let health = told(py, Health { min_vdot, dropped, floored })?;
     let array = |(k, slot): (usize, Lines<T>)| {
-        if !asked.wrt[k] {
+        if !wrt[k] {
             return Ok(None);
         }
         let shape = network.layout()[k].shape.clone();
         Ok(Some(slot.into_vec().into_pyarray(py).reshape(shape)?.into_any()))
     };
     let slots = gradients.slots.into_iter().enumerate().map(array).collect::<PyResult<Vec<_>>>()?;
-    let times = asked.input_times.then(|| times.into_iter().map(|t| t.into_pyarray(py)).collect());
-    Ok((slots, times, health))
+    Ok((slots, times.map(|times| times.into_iter().map(|t| t.into_pyarray(py)).collect()), health))
 }
 
 /// Cotangents as they are given: by population or by readout.

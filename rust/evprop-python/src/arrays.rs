@@ -7,9 +7,22 @@ use pyo3::prelude::*;
 use crate::errors::{named, raise};
 
 /// A scalar that NumPy and the core share.
-pub trait Scalar: Number + Element {}
-impl Scalar for f64 {}
-impl Scalar for f32 {}
+pub trait Scalar: Number + Element {
+    /// Its bits.
+    fn bits(self) -> u64;
+}
+
+impl Scalar for f64 {
+    fn bits(self) -> u64 {
+        self.to_bits()
+    }
+}
+
+impl Scalar for f32 {
+    fn bits(self) -> u64 {
+        u64::from(self.to_bits())
+    }
+}
 
 /// A borrowed array, held for the length of a call.
 pub struct Array<'py, T: Element>(PyReadonlyArrayDyn<'py, T>);
@@ -108,16 +121,25 @@ pub fn parameters<'py, T: Scalar>(
     params.iter().enumerate().map(|(k, p)| Array::new(p, name(k), T::NAME)).collect()
 }
 
+const START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// [`fingerprint`] of arrays at hand.
+pub fn fingerprint_of<T: Scalar>(arrays: &[Array<'_, T>]) -> u64 {
+    let mut hash = START;
+    arrays.iter().for_each(|array| mix(&mut hash, array.slice().iter().map(|&x| T::bits(x))));
+    hash
+}
+
 /// A cheap checksum of the arrays' bytes, to notice a change in place.
 #[pyfunction]
 pub fn fingerprint(params: Vec<Bound<'_, PyAny>>) -> PyResult<u64> {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut hash = START;
     for object in &params {
         if let Ok(array) = object.extract::<PyReadonlyArrayDyn<'_, f64>>() {
-            mix(&mut hash, array.as_slice()?.iter().map(|x| x.to_bits()));
+            mix(&mut hash, array.as_slice()?.iter().map(|&x| x.bits()));
         } else {
             let array = Array::<f32>::new(object, "parameter", "float32")?;
-            mix(&mut hash, array.slice().iter().map(|x| u64::from(x.to_bits())));
+            mix(&mut hash, array.slice().iter().map(|&x| x.bits()));
         }
     }
     Ok(hash)

@@ -69,7 +69,7 @@ pub fn brainscales2<'py>(
     report.set_item("output", traffic(&counts.output))?;
     report.set_item("early", counts.early)?;
     report.set_item("after_end", counts.after_end)?;
-    Ok((CoreRecord { record: Either::Double(record.into()) }, report))
+    Ok((Either::Double(record.into()).into(), report))
 }
 
 fn get<'py, T: for<'a> FromPyObject<'a, 'py>>(settings: &Bound<'py, PyDict>, name: &str) -> PyResult<T> {

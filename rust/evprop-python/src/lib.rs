@@ -9,6 +9,8 @@ mod loihi2;
 mod losses;
 mod network;
 mod observed;
+mod one_call;
+mod optim;
 mod record;
 mod simulate;
 mod sparse;
@@ -25,6 +27,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<loihi2::CoreLoihi2>()?;
     m.add_class::<sparse::CorePursuit>()?;
     m.add_class::<training::CoreTraining>()?;
+    m.add_class::<losses::CoreLoss>()?;
     m.add_function(wrap_pyfunction!(spikes::check_spikes, m)?)?;
     m.add_function(wrap_pyfunction!(spikes::fired, m)?)?;
     m.add_function(wrap_pyfunction!(spikes::first_units, m)?)?;
@@ -41,6 +44,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(losses::loss_relative_mse, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_spike_time_mse, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_cross_entropy, m)?)?;
+    m.add_function(wrap_pyfunction!(one_call::value_and_grad, m)?)?;
+    m.add_function(wrap_pyfunction!(optim::optimiser_step, m)?)?;
     m.add_function(wrap_pyfunction!(arrays::fingerprint, m)?)?;
     m.add_function(wrap_pyfunction!(enter::set_num_threads, m)?)?;
     m.add_function(wrap_pyfunction!(enter::num_threads, m)?)?;

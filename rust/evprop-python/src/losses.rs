@@ -1,5 +1,5 @@
 //! Losses: one value a sample, and derivatives.
-use evprop::loss::{FirstSpike, RelativeMse, cross_entropy, first_spike, relative_mse, spike_time_mse};
+use evprop::loss::{FirstSpike, Labelled, RelativeMse, cross_entropy, first_spike, relative_mse, spike_time_mse};
 use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods};
 use pyo3::prelude::*;
 
@@ -10,7 +10,7 @@ type ReadoutOutcome<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArrayDyn<f64
 type Outcome<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
 
 /// Labels as indices below `n`, one a sample.
-fn labels(labels: &Bound<'_, PyAny>, batch: usize, n: usize) -> PyResult<Vec<usize>> {
+pub fn labels(labels: &Bound<'_, PyAny>, batch: usize, n: usize) -> PyResult<Vec<usize>> {
     let py = labels.py();
     let given = Array::<i64>::new(labels, "labels", "int64")?;
     let given = given.slice();
@@ -25,6 +25,30 @@ fn labels(labels: &Bound<'_, PyAny>, batch: usize, n: usize) -> PyResult<Vec<usi
         })
     };
     given.iter().enumerate().map(index).collect()
+}
+
+/// A loss of first spikes of a population and labels.
+#[pyclass(frozen, module = "evprop._core")]
+pub struct CoreLoss {
+    pub(crate) population: usize,
+    pub(crate) loss: Labelled,
+}
+
+#[pymethods]
+impl CoreLoss {
+    /// `kind` is "first_spike" (tau_0, tau_1, alpha) or "relative_mse" (delta); `silent` stands for a missing spike, ms.
+    #[new]
+    fn new(py: Python<'_>, kind: &str, population: usize, settings: Vec<f64>, silent: f64) -> PyResult<Self> {
+        let loss = match (kind, settings.as_slice()) {
+            ("first_spike", &[tau_0, tau_1, alpha]) => Labelled::FirstSpike(FirstSpike { tau_0, tau_1, alpha, silent }),
+            ("relative_mse", &[delta]) => Labelled::RelativeMse(RelativeMse { delta, silent }),
+            _ => {
+                let message = format!("no loss is '{kind}' with {} settings", settings.len());
+                return Err(named(py, "ConfigError", &message));
+            }
+        };
+        Ok(Self { population, loss })
+    }
 }
 
 /// Calls `sample(b, times, units, dtimes)` for every sample.

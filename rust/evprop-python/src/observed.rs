@@ -29,7 +29,7 @@ pub fn observed_record(
         "float32" => Either::Single(observed(py, core, (batch, duration), &seen, &readouts)?.into()),
         other => return Err(bad_dtype(py, other)),
     };
-    Ok(CoreRecord { record })
+    Ok(CoreRecord::from(record))
 }
 
 fn observed<T: Scalar>(

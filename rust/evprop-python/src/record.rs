@@ -96,6 +96,15 @@ pub enum Either {
 #[pyclass(frozen, module = "evprop._core")]
 pub struct CoreRecord {
     pub(crate) record: Either,
+    /// Of the parameters that it was made with, where they were at hand.
+    #[pyo3(get)]
+    pub(crate) fingerprint: Option<u64>,
+}
+
+impl From<Either> for CoreRecord {
+    fn from(record: Either) -> Self {
+        Self { record, fingerprint: None }
+    }
 }
 
 /// Runs the same expression on either record.

@@ -81,7 +81,7 @@ pub fn simulate(
         "float32" => Either::Single(run(py, core, &params, &inputs, &requests, &settings, gpu)?),
         other => return Err(bad_dtype(py, other)),
     };
-    Ok(CoreRecord { record })
+    Ok(CoreRecord::from(record))
 }
 
 fn run<T: Scalar>(
@@ -129,7 +129,7 @@ pub fn replay(
         "float32" => Either::Single(run_replay(py, core, &params, &inputs, &observed, duration)?.into()),
         other => return Err(bad_dtype(py, other)),
     };
-    Ok(CoreRecord { record })
+    Ok(CoreRecord::from(record))
 }
 
 fn run_replay<T: Scalar>(

@@ -2,9 +2,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use evprop::adjoint::Request;
-use evprop::cuda::{self, Device, Rule, Training};
+use evprop::cuda::{self, Device, Training};
 use evprop::math::Simd;
 use evprop::network::Params;
+use evprop::optim::Rule;
 use evprop::simulate::Settings;
 use numpy::IntoPyArray;
 use pyo3::prelude::*;
@@ -110,7 +111,7 @@ impl CoreTraining {
                 Either::Single(Kept::Device(enter(py, play)?.into()))
             }
         };
-        Ok(CoreRecord { record })
+        Ok(CoreRecord::from(record))
     }
 
     /// Takes the gradients of a record's batch times `scale`, for the next step; tells how sound they are.

@@ -6,6 +6,7 @@
 //! * [`projection`]: weights and delays; [`network`]: populations and projections, checked once, and their parameters;
 //! * [`simulate`]: every spike of a batch; [`record`]: what that leaves behind;
 //! * [`loss`]: values and cotangents of spike times and readouts; [`adjoint`]: cotangents to gradients;
+//! * [`optim`]: steps of optimisers;
 //! * [`hardware`]: neuromorphic chips in their own arithmetic;
 //! * [`cuda`]: the exact simulator on an NVIDIA GPU;
 //! * [`sparse`]: sparse codes in groups, and derivatives through them;
@@ -18,6 +19,7 @@ pub mod loss;
 pub mod math;
 pub mod network;
 pub mod neuron;
+pub mod optim;
 pub mod parallel;
 pub mod projection;
 pub mod record;

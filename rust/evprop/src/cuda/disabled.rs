@@ -3,11 +3,12 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::{Bound, Health, Rule, Sizes};
+use super::{Bound, Health, Sizes};
 use crate::adjoint::{Gradients, Request};
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::network::{Network, Params};
+use crate::optim::Rule;
 use crate::parallel::CancelFlag;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues, Record};
 use crate::simulate::Settings;

@@ -84,27 +84,6 @@ pub struct Health {
     pub floored: u64,
 }
 
-/// How a gradient becomes a step for a learning rate of 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Rule {
-    /// Steepest descent.
-    Sgd {
-        /// 0: none.
-        momentum: f64,
-        /// Nesterov's.
-        nesterov: bool,
-    },
-    /// Kingma & Ba 2015.
-    Adam {
-        /// Decay rates of the moments.
-        betas: (f64, f64),
-        /// `1 / (1 - beta^t)` at step `t`, counted from 1.
-        unbias: (f64, f64),
-        /// Added to the root of the second moment.
-        eps: f64,
-    },
-}
-
 /// A bound on all values of a slot: `limit`, or the values of another slot plus `limit`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {

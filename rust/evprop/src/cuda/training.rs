@@ -14,10 +14,11 @@ use super::forward::play;
 use super::lane::{Buffer, Lane, Plain};
 use super::resident::Resident;
 use super::tables::{Loaded, Number};
-use super::{Bound, Health, Rule, Sizes};
+use super::{Bound, Health, Sizes};
 use crate::adjoint::Request;
 use crate::error::{Error, Result};
 use crate::network::{Network, Params};
+use crate::optim::Rule;
 use crate::parallel::CancelFlag;
 use crate::projection::{Connectivity, DelayKind};
 use crate::record::ReadoutRequest;
@@ -204,10 +205,7 @@ impl<T: Number> Training<T> {
         bounds: &[Bound],
     ) -> Result<()> {
         self.check(network)?;
-        let needed = match rule {
-            Rule::Sgd { momentum, .. } => usize::from(momentum != 0.0),
-            Rule::Adam { .. } => 2,
-        };
+        let needed = rule.n_moments();
         if self.moments.len() != needed || rates.len() != self.wrt.len() {
             return Err(Error::Argument(format!("{rule:?} needs {needed} moments, and rates for every parameter")));
         }

@@ -5,11 +5,13 @@
 //! (`silent`, ms), which carries no gradient.
 pub mod cross_entropy;
 pub mod first_spike;
+pub mod labelled;
 pub mod relative_mse;
 pub mod spike_time_mse;
 
 pub use cross_entropy::cross_entropy;
 pub use first_spike::{FirstSpike, first_spike};
+pub use labelled::Labelled;
 pub use relative_mse::{RelativeMse, relative_mse};
 pub use spike_time_mse::spike_time_mse;
 

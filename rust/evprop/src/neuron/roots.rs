@@ -236,7 +236,10 @@ impl<T: Real> Roots<T> {
     pub fn solve(&mut self, c: &Constants<T>) {
         let (blocks, closed, c) = (self.filled(), c.quadratic, c.neuron(0));
         if closed {
-            blocks.iter_mut().for_each(|block| block.close(c));
+            // Not `for_each`, whose body would be compiled for the narrowest vectors.
+            for block in blocks.iter_mut() {
+                block.close(c);
+            }
             return;
         }
         for block in blocks.iter_mut() {

@@ -28,33 +28,29 @@ impl<T: Real> Order<T> {
     /// Whether all times differ; then they are in order.
     #[inline(always)]
     fn count(&mut self, spikes: &mut [Spike<T>]) -> bool {
+        let n = spikes.len();
         let mut times = [[f64::INFINITY; LANES]; FEW / LANES];
         for (k, spike) in spikes.iter().enumerate() {
             times[k / LANES][k % LANES] = spike.time;
         }
-        self.copy.clear();
-        self.copy.extend_from_slice(spikes);
-        let blocks = &times[..spikes.len().div_ceil(LANES)];
-        let mut equals = 0;
-        for &spike in &self.copy {
-            let (mut before, mut equal) = ([0u64; LANES], [0u64; LANES]);
-            for block in blocks {
+        let blocks = n.div_ceil(LANES);
+        let mut before = [[0u64; LANES]; FEW / LANES];
+        for spike in spikes.iter() {
+            for (before, times) in before[..blocks].iter_mut().zip(&times) {
                 for l in 0..LANES {
-                    before[l] += u64::from(block[l] < spike.time);
-                    equal[l] += u64::from(block[l] == spike.time);
+                    before[l] += u64::from(spike.time < times[l]);
                 }
             }
-            let mut rank = 0;
-            for l in 0..LANES {
-                rank += before[l];
-                equals += equal[l];
-            }
-            spikes[rank as usize] = spike;
         }
-        // Each time equals itself.
-        let differ = equals == self.copy.len() as u64;
-        if !differ {
-            spikes.copy_from_slice(&self.copy);
+        // Equal times share a place, and then all places together fall short of the numbers below n.
+        let before = &before.as_flattened()[..n];
+        let differ = before.iter().sum::<u64>() == (n * (n - 1) / 2) as u64;
+        if differ {
+            self.copy.clear();
+            self.copy.extend_from_slice(spikes);
+            for (spike, &place) in self.copy.iter().zip(before) {
+                spikes[place as usize] = *spike;
+            }
         }
         differ
     }
