@@ -5,7 +5,7 @@
 
 A line: number type, samples a batch, whether large gradients of single samples are dropped (`max_dw_norm`, as
 published); seconds of the training steps, and of everything that `fit` does (the validation set after each epoch too),
-by the wall and in CPU seconds; of the latter those in the engine forwards and backwards, and those of Python.
+by the wall and in CPU seconds; of the latter those in the engine (forward pass, loss and backward pass), and the others.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def main() -> None:
     epochs = parser.parse_args().epochs
     evprop.set_num_threads(1)
     print(
-        "| type | batch | max_dw_norm | steps (s) | all (s) | all, CPU (s) | forwards | backwards | Python |"
+        "| type | batch | max_dw_norm | steps (s) | all (s) | all, CPU (s) | engine | Python |"
     )
-    print("|---|---:|---|---:|---:|---:|---:|---:|---:|")
-    engine = {name: Stopwatch(name) for name in ("simulate", "backward")}
+    print("|---|---:|---|---:|---:|---:|---:|---:|")
+    engine = {name: Stopwatch(name) for name in ("value_and_grad", "simulate", "backward")}
     for dtype, batch_size, drops in SETTINGS:
         changes = [
             f"simulator.dtype={dtype}",
@@ -62,8 +62,8 @@ def main() -> None:
             callbacks=e.callbacks,
         )
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        parts = [watch.seconds for watch in engine.values()]
-        row = [history["seconds"][-1], wall, cpu, *parts, cpu - sum(parts)]
+        own = sum(watch.seconds for watch in engine.values())
+        row = [history["seconds"][-1], wall, cpu, own, cpu - own]
         figures = " | ".join(f"{seconds * 300 / epochs:.1f}" for seconds in row)
         print(f"| {dtype} | {batch_size} | {'yes' if drops else 'no'} | {figures} |", flush=True)
 

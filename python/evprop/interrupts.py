@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -57,12 +55,24 @@ class Interrupts:
             self._pending = False
             raise KeyboardInterrupt
 
-    @contextmanager
-    def allowed(self) -> Iterator[None]:
+    def allowed(self) -> _Allowed:
         """Ctrl-C is raised at once inside."""
-        self.check()
-        self._allowed = True
-        try:
-            yield
-        finally:
-            self._allowed = False
+        return _Allowed(self)
+
+
+class _Allowed:
+    """What ``with interrupts.allowed()`` enters, once a batch: cheaper than a generator."""
+
+    __slots__ = ("_interrupts",)
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def __enter__(self) -> None:
+        self._interrupts.check()
+        self._interrupts._allowed = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._interrupts._allowed = False

@@ -72,10 +72,10 @@ def edges(n: int, parts: int) -> list[int]:
 
 def take(spikes: SpikesGiven, index: Any) -> SpikesGiven:
     """The samples at ``index`` (an index array or a slice), for one `Spikes` or several by population."""
-    if isinstance(spikes, Mapping):
-        return {name: one[index] for name, one in spikes.items()}
-    part: Spikes = spikes[index]
-    return part
+    if isinstance(spikes, Spikes):
+        part: Spikes = spikes[index]
+        return part
+    return {name: one[index] for name, one in spikes.items()}
 
 
 def count_samples(data: Data) -> int:

@@ -161,6 +161,7 @@ def fit(
 
 def _train_epoch(run: Run, interrupts: Interrupts) -> None:
     """The batches of an epoch that are still to do. Ctrl-C is let in only while nothing changes."""
+    called = run.called
     for batch in _batches(run):
         started = time.perf_counter()
         if isinstance(batch, Batch):
@@ -176,7 +177,7 @@ def _train_epoch(run: Run, interrupts: Interrupts) -> None:
         run.seconds += time.perf_counter() - started
         if run.average is not None:
             run.average.add(run.params)
-        for callback in run.called:
+        for callback in called:
             callback.on_batch(run)
 
 

@@ -24,6 +24,15 @@ pub fn add_small<T: Real>(
         if asked().next().is_none() {
             continue;
         }
+        // In most samples none is.
+        let within = |q| largest_of(simd, &own.slots[network.weight_slot(q)]).f64() <= limit;
+        if asked().all(within) {
+            for q in asked() {
+                let slot = network.weight_slot(q);
+                add_all(simd, &own.slots[slot], &mut out.slots[slot]);
+            }
+            continue;
+        }
         // Of few neurons, several rows side by side: a row of its own would not fill a vector.
         let (n, side) = (population.size, if population.size < LANES { LANES } else { 1 });
         largest.clear();
@@ -68,6 +77,34 @@ pub fn add_small<T: Real>(
 #[inline(always)]
 fn size_or<T: Real>(g: T, known: T) -> T {
     if g.abs() > known { g.abs() } else { known }
+}
+
+vectorised! {
+    /// The largest `|g|`.
+    fn largest_of<T>(own: &[T]) -> T {
+        let (blocks, rest) = own.as_chunks::<LANES>();
+        let mut largest = [T::ZERO; LANES];
+        for block in blocks {
+            for l in 0..LANES {
+                largest[l] = size_or(block[l], largest[l]);
+            }
+        }
+        let mut top = T::ZERO;
+        for &g in largest.iter().chain(rest) {
+            top = size_or(g, top);
+        }
+        top
+    }
+}
+
+vectorised! {
+    fn add_all<T>(own: &[T], out: &mut [T]) {
+        let n = out.len();
+        let own = &own[..n];
+        for k in 0..n {
+            out[k] += own[k];
+        }
+    }
 }
 
 vectorised! {

@@ -127,7 +127,7 @@ impl<T: Real> Lean<T> {
             let synapses = shared.params.synapses(shared.network, inlet.projection);
             let delay = Some(synapses.delay).filter(|_| synapses.delay_kind == DelayKind::Axonal);
             pairs += arrivals.list(trains[inlet.pre], delay, train, &self.previous);
-            lanes += arrivals.time.len() * c.padded();
+            lanes += arrivals.index.len() * c.padded();
         }
         // A pair costs about two lanes of a row; but by rows, each neuron and each own spike costs several lanes more.
         if 2 * pairs > lanes + 8 * train.len() + 4 * c.padded() {

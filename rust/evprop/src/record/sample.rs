@@ -35,7 +35,25 @@ pub fn check_inputs(network: &Network, inputs: &[SpikeBatch<'_>], duration: f64)
     Ok(batch)
 }
 
-/// The spikes of every population in one sample: given for inputs, found so far for the others.
+/// The spikes of population `p` in one sample: given for inputs, found so far for the others.
+pub fn train<'a, T: Real>(
+    network: &Network,
+    inputs: &[SpikeBatch<'a>],
+    sample: usize,
+    found: &'a [PopulationRecord<T>],
+    local: usize,
+    p: usize,
+) -> Train<'a> {
+    let input = |p: &crate::network::Population| p.kind == Kind::Input;
+    let (before, rest) = network.populations().split_at(p);
+    if rest.first().is_some_and(input) {
+        let number = before.iter().filter(|p| input(p)).count();
+        return inputs.get(number).map_or(Train::default(), |input| input.sample(sample));
+    }
+    if found[p].offsets.len() > local + 1 { found[p].train(local) } else { Train::default() }
+}
+
+/// [`train`] of every population.
 pub fn trains<'a, T: Real>(
     network: &Network,
     inputs: &[SpikeBatch<'a>],
@@ -43,13 +61,7 @@ pub fn trains<'a, T: Real>(
     found: &'a [PopulationRecord<T>],
     local: usize,
 ) -> Vec<Train<'a>> {
-    let mut next_input = inputs.iter();
-    let train = |(p, population): (usize, &crate::network::Population)| match population.kind {
-        Kind::Input => next_input.next().map_or(Train::default(), |input| input.sample(sample)),
-        _ if found[p].offsets.len() > local + 1 => found[p].train(local),
-        _ => Train::default(),
-    };
-    network.populations().iter().enumerate().map(train).collect()
+    (0..network.populations().len()).map(|p| train(network, inputs, sample, found, local, p)).collect()
 }
 
 /// What reaches population `p`.
@@ -59,8 +71,18 @@ pub fn afferents<'a, T: Real>(
     p: usize,
     trains: &[Train<'a>],
 ) -> Vec<Afferent<'a, T>> {
+    afferents_of(network, params, p, |pre| trains[pre])
+}
+
+/// The same, from the trains of the senders alone.
+pub fn afferents_of<'a, T: Real>(
+    network: &'a Network,
+    params: &'a Params<'a, T>,
+    p: usize,
+    train: impl Fn(usize) -> Train<'a>,
+) -> Vec<Afferent<'a, T>> {
     let afferent =
-        |&q: &usize| Afferent { synapses: params.synapses(network, q), train: trains[network.projections()[q].pre] };
+        |&q: &usize| Afferent { synapses: params.synapses(network, q), train: train(network.projections()[q].pre) };
     network.incoming(p).iter().map(afferent).collect()
 }
 

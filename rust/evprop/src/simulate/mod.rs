@@ -167,8 +167,13 @@ pub fn assemble<T: Real>(
     batch: usize,
     duration: f64,
     requests: &[ReadoutRequest],
-    chunks: Vec<Chunk<T>>,
+    mut chunks: Vec<Chunk<T>>,
 ) -> Record<T> {
+    if chunks.len() == 1
+        && let Some(Chunk { populations, readouts }) = chunks.pop()
+    {
+        return Record { batch, duration, populations, requests: requests.to_vec(), readouts };
+    }
     let spikes = |p: usize| chunks.iter().map(|chunk| chunk.populations[p].times.len()).sum();
     let mut populations: Vec<_> =
         (0..network.populations().len()).map(|p| PopulationRecord::with_room(batch, spikes(p))).collect();

@@ -14,7 +14,7 @@ use crate::neuron::Constants;
 use crate::parallel::CancelFlag;
 use crate::record::arrivals::Sorted;
 use crate::record::inlets::Inlets;
-use crate::record::sample::{afferents, releases, trains};
+use crate::record::sample::{afferents, afferents_of, releases, train, trains};
 use crate::record::spans::Spans;
 use crate::record::{PopulationRecord, ReadoutRequest, ReadoutValues};
 use crate::spikes::{SpikeBatch, Train};
@@ -142,17 +142,19 @@ impl<'a, T: Real> Player<'a, T> {
         let (network, params) = (self.network, self.params);
         let spiking = component.populations.iter().any(|&p| network.populations()[p].kind == Kind::Lif);
         if spiking {
-            let trains = trains(network, inputs, sample, &chunk.populations, local);
+            let found = &chunk.populations;
+            let trains = || trains(network, inputs, sample, found, local);
             for &p in &component.populations {
                 self.scratch[p].clear();
             }
             if let Some(inlets) = inlets {
-                self.play_windows(component, inlets, &trains, sample)?;
+                self.play_windows(component, inlets, &trains(), sample)?;
             } else if component.recurrent || self.settings.eventwise_only {
-                self.play_recurrent(component, &trains, sample)?;
+                self.play_recurrent(component, &trains(), sample)?;
             } else {
                 let p = component.populations[0];
-                let afferents = afferents(network, params, p, &trains);
+                let train = |pre| train(network, inputs, sample, found, local, pre);
+                let afferents = afferents_of(network, params, p, train);
                 let limits = self.limits(p, sample);
                 let Self { lockstep, scratch, constants, settings, .. } = self;
                 lockstep.run(settings.simd, &constants[p], &afferents, &limits, &mut scratch[p])?;

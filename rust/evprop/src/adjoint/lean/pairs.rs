@@ -14,11 +14,11 @@ const BLOCK: usize = 512;
 /// The arrivals through one projection in one sample, by time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arrivals {
-    /// When.
+    /// When; longer than there are arrivals by a vector that nobody looks at.
     pub time: Vec<f64>,
     /// Which spike of the sender's train.
     pub index: Vec<u32>,
-    /// Whose.
+    /// Whose; as long as `time`.
     pub sender: Vec<u32>,
     /// dL/dt of the spikes, in the order of their arrivals.
     pub dt: Vec<f64>,
@@ -50,10 +50,13 @@ impl Arrivals {
                 sender.extend(keys.iter().map(|key| train.units[key.1 as usize]));
             }
         }
+        let n = index.len();
+        time.resize(n + LANES, 0.0);
+        sender.resize(n + LANES, 0);
         before.clear();
         let (mut r, mut pairs) = (0, 0);
         for (&t, &previous) in own.times.iter().zip(previous) {
-            while r < time.len() && time[r] < t {
+            while r < n && time[r] < t {
                 r += 1;
             }
             before.push(r as u32);
@@ -85,9 +88,9 @@ impl<T: Real> Pairs<T> {
         for column in
             [&mut self.d, &mut self.lambda_v, &mut self.lambda_i, &mut self.weight, &mut self.felt, &mut self.slope]
         {
-            column.resize(BLOCK, T::ZERO);
+            column.resize(BLOCK + LANES, T::ZERO);
         }
-        self.at.resize(BLOCK, 0);
+        self.at.resize(BLOCK + LANES, 0);
     }
 
     /// Whether there is room for no more.
@@ -106,20 +109,27 @@ impl<T: Real> Pairs<T> {
         synapses: &Synapses<'_, T>,
     ) -> usize {
         let run = run.start..run.end.min(run.start + BLOCK - self.len);
-        let room = self.len..self.len + run.len();
-        self.lambda_v[room.clone()].fill(own.lambda_v);
-        self.lambda_i[room.clone()].fill(own.lambda_i);
-        for (d, &s) in self.d[room.clone()].iter_mut().zip(&time[run.clone()]) {
-            *d = T::of(own.time - s);
+        let Self { len, d, lambda_v, lambda_i, weight, at, runs, .. } = self;
+        // Whole vectors at a time: what is written beyond the run, the next pairs take the place of.
+        for from in run.clone().step_by(LANES) {
+            let (given, to) = (from..from + LANES, *len + from - run.start);
+            let to = to..to + LANES;
+            let (time, sender) = (&time[given.clone()], &sender[given]);
+            let (d, v, i) = (&mut d[to.clone()], &mut lambda_v[to.clone()], &mut lambda_i[to.clone()]);
+            let (at, weight) = (&mut at[to.clone()], &mut weight[to]);
+            for l in 0..LANES {
+                d[l] = T::of(own.time - time[l]);
+                v[l] = own.lambda_v;
+                i[l] = own.lambda_i;
+                at[l] = sender[l] as usize * synapses.n_post + own.neuron;
+            }
+            for l in 0..LANES {
+                weight[l] = synapses.weight[at[l]];
+            }
         }
-        let pairs = self.at[room.clone()].iter_mut().zip(&mut self.weight[room.clone()]);
-        for ((at, weight), &sender) in pairs.zip(&sender[run.clone()]) {
-            *at = sender as usize * synapses.n_post + own.neuron;
-            *weight = synapses.weight[*at];
-        }
-        self.len = room.end;
+        *len += run.len();
         let end = run.end;
-        self.runs.push(run);
+        runs.push(run);
         end
     }
 
@@ -135,6 +145,9 @@ impl<T: Real> Pairs<T> {
             for (&at, &felt) in at.iter().zip(felt.iter()).take(*len) {
                 to.weights[at] += felt;
             }
+        }
+        if to.dt.is_empty() && to.delays.is_empty() {
+            runs.clear();
         }
         let mut slopes = &slope[..*len];
         for run in runs.drain(..) {
