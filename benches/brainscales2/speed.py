@@ -5,7 +5,7 @@
 
 A line: number type, samples a batch, whether large gradients of single samples are dropped (`max_dw_norm`, as
 published); seconds of the training steps, and of everything that `fit` does (the validation set after each epoch too),
-by the wall and in CPU seconds; of the latter those in the engine (forward pass, loss and backward pass), and the others.
+by the wall and in CPU seconds; of the latter those in the engine (forward pass, loss, backward pass) and all others.
 """
 
 from __future__ import annotations
