@@ -3,7 +3,8 @@
     python benches/report.py [--peers .venv-peers/bin/python] [--workload Y|S] [--only WORD ...] [--rounds 3] [--json F]
 
 Every measurement is a process of its own, pinned to one core with one thread. The libraries take turns, `--rounds`
-times over, so that a noisy spell of the machine hits all of them; each figure is the median of its rounds.
+times over, so that a noisy spell of the machine hits all of them. A line of evprop lasts seconds and a peer's a minute:
+evprop's lines are measured again before each peer. Each figure is the median of its measurements.
 A library that is not installed is skipped with a word. With workload S comes the machine's own limit (it needs cargo):
 the time to add a row of 256 weights for each spike of a sample to a vector, and to add a vector to each such row.
 """
@@ -155,6 +156,20 @@ def times_as_long(results: dict[str, dict[str, Any]]) -> float | None:
     return math.exp(statistics.mean(logs))
 
 
+Runnable = tuple[str, Entry, str]
+
+
+def in_turns(runnable: list[Runnable]) -> list[Runnable]:
+    """evprop's lines of a workload before each of its peers."""
+    turns = []
+    for workload in dict.fromkeys(workload for workload, _, _ in runnable):
+        own, peers = (
+            [r for r in runnable if r[0] == workload and r[1].peer == peer] for peer in (False, True)
+        )
+        turns += [r for peer in peers for r in (*own, peer)] if peers else own
+    return turns
+
+
 def machine_limit() -> dict[str, float]:
     """Milliseconds a sample of the two loops of `limit_float32` in the kernels' bench; empty without cargo."""
     if shutil.which("cargo") is None:
@@ -204,7 +219,7 @@ def main() -> None:
     args = parser.parse_args()
 
     chosen = {args.workload: WORKLOADS[args.workload]} if args.workload else WORKLOADS
-    runnable = []
+    runnable: list[Runnable] = []
     for workload, entries in chosen.items():
         for entry in entries:
             if args.only and not any(word in entry.name for word in args.only):
@@ -221,7 +236,7 @@ def main() -> None:
     limits = []
     for k in range(args.rounds):
         limits.append(machine_limit() if "S" in chosen and not args.only else {})
-        for workload, entry, python in runnable:
+        for workload, entry, python in in_turns(runnable):
             print(f"round {k + 1} of {args.rounds}: {workload}, {entry.name}", file=sys.stderr, flush=True)
             rounds[workload].setdefault(entry.name, []).append(run_once(python, workload, entry))
     if args.json:
