@@ -3,6 +3,7 @@
     for s in 0 1 2 3 4; do evprop train benches/loihi2/yin-yang-delays.toml --seed $s --out runs/delays-$s; done
     python benches/loihi2/accuracy.py deploy runs/delays-* --dt 0.1 --fine-tune 3 --size 3000
     python benches/loihi2/accuracy.py rates runs/delays-0 --dt 0.1 --fine-tune 3 --size 3000
+    python benches/loihi2/accuracy.py phases runs/delays-* --dt 0.1
     python benches/loihi2/accuracy.py bits runs/delays-0 --dt 0.1 --size 3000
     python benches/loihi2/accuracy.py steps runs/delays-0 --size 3000
 
@@ -12,6 +13,9 @@ the test set and on test and validation set together. Beside an accuracy: how ma
 and p, how often chance alone parts as many as unevenly (McNemar's exact test, two-sided). --fit-readout: gains of what
 the readout listens to, fitted on training samples, come before the epochs of fine-tuning.
 rates: fine-tuning from several learning rates, on samples of the validation set.
+phases: every test sample sent later by 0 to 3 quarters of a step, which only moves the grid against it. The exact
+engine on inputs in these steps, and the chip's model on the same, without a search for scales: what a step costs any
+network, and what the rest of the chip costs.
 bits: weights of 8 to 2 bits, by each rule and by search.
 steps: dt up to 5 ms, beside the exact engine on inputs that were rounded to the same grid: what no chip can undo.
 --size: of Yin-Yang's test or validation set, made longer by its own generator: the first 1,000 samples are the
@@ -32,13 +36,14 @@ import numpy as np
 from scipy import stats
 
 import evprop
+from evprop import Spikes
 from evprop.datasets import Dataset, yin_yang
 from evprop.deploy import Settings, deploy
 from evprop.experiment import Experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
 
-SAMPLES, WITHIN, BATCH = 200, 2.0, 64
+SAMPLES, WITHIN, BATCH, PHASES = 200, 2.0, 64, 4
 RATES = (0.03, 0.1, 0.3, 1.0)
 BITS = (8, 6, 4, 3, 2)
 STEPS = (0.5, 1.0, 2.0, 5.0)
@@ -47,7 +52,7 @@ FINE_STEPS = (0.1, 0.2)  # of Yin-Yang
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["deploy", "rates", "bits", "steps"])
+    parser.add_argument("table", choices=["deploy", "rates", "phases", "bits", "steps"])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--dt", type=float, default=0.1)
     parser.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS")
@@ -68,6 +73,9 @@ def main() -> None:
     )
     if arguments.table in ("deploy", "rates"):
         {"deploy": deployed, "rates": rates}[arguments.table](arguments.runs, settings, arguments.size)
+        return
+    if arguments.table == "phases":
+        phases(arguments.runs, settings.dt, arguments.size)
         return
     for run in arguments.runs:
         experiment, params = open_run(run)
@@ -133,10 +141,11 @@ def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
 
 
 class Looked(NamedTuple):
-    """Samples of one set: the loss of each, and whether its class was found."""
+    """Samples of one set: the loss of each, whether its class was found, and what the loss reads, if anything."""
 
     losses: np.ndarray
     right: np.ndarray
+    readout: np.ndarray
 
     @property
     def accuracy(self) -> float:
@@ -147,19 +156,21 @@ class Looked(NamedTuple):
 def look(experiment: Experiment, params: dict, sets: list[Dataset], simulator: object) -> list[Looked]:
     """Loss, without regularisers, and class of each sample."""
     loss, seen = experiment.config.build("loss"), []
+    asked = loss.readouts(experiment.net)
     for data in sets:
-        losses, right = [], []
+        losses, right, readouts = [], [], []
         for first in range(0, len(data), BATCH):
             part = data[first : first + BATCH]
             record = evprop.simulate(
                 *(experiment.net, params, part.spikes),
                 duration=experiment.duration,
-                readouts=loss.readouts(experiment.net),
+                readouts=asked,
                 simulator=simulator,
             )
             losses.append(np.asarray(loss.evaluate(record, part.labels).values))
             right.append(loss.predict(record) == part.labels)
-        seen.append(Looked(np.concatenate(losses), np.concatenate(right)))
+            readouts.append(record.readout[next(iter(asked))][0] if asked else np.empty((len(part), 0)))
+        seen.append(Looked(np.concatenate(losses), np.concatenate(right), np.concatenate(readouts)))
     return seen
 
 
@@ -192,6 +203,36 @@ def changed(before: Looked, after: Looked) -> str:
 def turned(before: np.ndarray, after: np.ndarray) -> tuple[int, int]:
     """How many samples became wrong and how many right; whether each is right, before and after."""
     return int((before & ~after).sum()), int((~before & after).sum())
+
+
+def phases(runs: list[Path], dt: float, size: int | None) -> None:
+    """A row for each run: accuracies, and how many samples became wrong and right against floating point."""
+    print("| run | float | exact, inputs on the grid, four phases | mean | chip | mean |")
+    print("|---|---:|---|---:|---|---:|")
+    seen = []
+    for run in runs:
+        experiment, params = open_run(run)
+        test, duration = test_set(experiment, size), experiment.duration
+        sent = [replace(test, spikes=moved(test.spikes, dt * k / PHASES, duration)) for k in range(PHASES)]
+        exact = look(experiment, params, [test], experiment.simulator)[0]
+        gridded = [on_the_grid(one, dt, duration) for one in sent]
+        states = [look(experiment, params, gridded, experiment.simulator)]
+        states.append(look(experiment, params, sent, chip(experiment, dt)))
+        cells = [f"{exact.accuracy:.2f}"]
+        for found in states:
+            flips = (turned(exact.right, one.right) for one in found)
+            cells.append("; ".join(f"{a.accuracy:.2f} ({b}, {c})" for a, (b, c) in zip(found, flips, strict=True)))
+            cells.append(f"{np.mean([one.accuracy for one in found]):.2f}")
+        print(f"| {run.name} | {' | '.join(cells)} |", flush=True)
+        seen.append([exact.accuracy, *(np.mean([one.accuracy for one in found]) for found in states)])
+    if len(seen) > 1:
+        a, b, c = np.array(seen).T
+        print(f"\nfloat - inputs on the grid {bounds(a - b, 2)} points, inputs on the grid - chip {bounds(b - c, 2)}")
+
+
+def moved(spikes: Spikes, by: float, duration: float) -> Spikes:
+    """The same spikes, later by ``by`` ms, without those that then come after the duration."""
+    return Spikes(spikes.times + by, spikes.units, spikes.offsets, n_units=spikes.n_units).crop(duration)
 
 
 def on_the_grid(data: Dataset, dt: float, duration: float) -> Dataset:

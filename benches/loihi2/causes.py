@@ -1,12 +1,13 @@
 """Where the loss of deployment to Loihi 2's model comes from: one change at a time; a table in Markdown per run folder.
 
-    python benches/loihi2/causes.py runs/gsc-delays-1 --dt 1 --samples 50
+    python benches/loihi2/causes.py runs/gsc-delays-1 --dt 1
 
 Cross-entropy, without regularisers, on the validation set and the first training samples: never on the test set. The
 exact engine with inputs on the chip's grid; with the chip's weights; with delays in whole steps; with the chip's time
 constants; with recurrent delays of at least half a step, for the chip sees a spike half a step late on average and can
-take that from longer delays only. Then the chip's model, with scales by the rule that clips no weight, and searched.
-Beside each: the mean change and its standard error over samples, and how many samples became wrong and right.
+take that from longer delays only. Then the chip's model: scales by the rule that clips no weight, searched by spike
+trains and by classes, and the last with gains of the readout. Beside each: the divergence of its classes from those in
+floating point, the mean change of the loss, standard errors over samples, and how many samples became wrong and right.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 import evprop
-from accuracy import Looked, join, look, on_the_grid, turned
+from accuracy import WITHIN, Looked, join, look, on_the_grid, turned
 from evprop.experiment import Experiment, open_run
-from evprop.hardware import search_scales
+from evprop.hardware import fit_readout_gains, search_scales
+from evprop.hardware.imitation import divergence
 
 
 def main() -> None:
@@ -36,24 +38,26 @@ def main() -> None:
 
 def table(name: str, experiment: Experiment, params: dict, arguments: argparse.Namespace) -> None:
     """A row for each change."""
-    sets = [experiment.data["validation"], experiment.data["train"][: arguments.training]]
-    gridded = [on_the_grid(one, arguments.dt, experiment.duration) for one in sets]
-    chip = evprop.Loihi2(dt=arguments.dt, clip_delays=True, dtype=experiment.simulator.dtype)
-    few = experiment.data["train"].spikes[: arguments.samples]
-    loss = experiment.config.build("loss")
-    found = search_scales(
-        *(experiment.net, params, few, chip), duration=experiment.duration, imitate=loss, rounds=1
-    )
-    exact = experiment.simulator
+    net, duration, exact = experiment.net, experiment.duration, experiment.simulator
+    train, validation = experiment.data["train"], experiment.data["validation"]
+    sets = [validation, train[: arguments.training]]
+    gridded = [on_the_grid(one, arguments.dt, duration) for one in sets]
+    chip = evprop.Loihi2(dt=arguments.dt, clip_delays=True, dtype=exact.dtype)
     print(f"\n{name}: {len(sets[0])} validation and {len(sets[1])} training samples\n")
-    print("| | loss | change | accuracy | became wrong, right |")
-    print("|---|---:|---:|---:|---:|")
+    print("| | divergence | loss | change | accuracy | became wrong, right |")
+    print("|---|---:|---:|---:|---:|---:|")
     before = row("float", join(look(experiment, params, sets, exact)))
     row("inputs on the grid", join(look(experiment, params, gridded, exact)), before)
     for what, changed in changes(experiment, params, chip).items():
         row(what, join(look(experiment, params | changed, sets, exact)), before)
     row("chip, no weight clipped", join(look(experiment, params, sets, chip)), before)
-    row("chip, scales searched", join(look(experiment, params, sets, found.simulator)), before)
+    few, loss = train.spikes[: arguments.samples], experiment.config.build("loss")
+    for what, how in (("spike trains", {"within": WITHIN}), ("classes", {"imitate": loss, "rounds": 1})):
+        found = search_scales(net, params, few, chip, duration=duration, **how).simulator
+        row(f"chip, scales searched by {what}", join(look(experiment, params, sets, found)), before)
+    some = train.spikes[: arguments.training]
+    fitted = fit_readout_gains(net, params, some, validation.spikes, found, loss, duration=duration).params
+    row("the same, gains of the readout", join(look(experiment, fitted, sets, found)), before)
 
 
 def changes(experiment: Experiment, params: dict, chip: evprop.Loihi2) -> dict[str, dict]:
@@ -74,13 +78,18 @@ def changes(experiment: Experiment, params: dict, chip: evprop.Loihi2) -> dict[s
 
 
 def row(what: str, seen: Looked, before: Looked | None = None) -> Looked:
-    change = flips = "-"
+    apart = change = flips = "-"
     if before is not None:
-        apart = seen.losses - before.losses
-        change = f"{apart.mean():+.4f} +- {apart.std(ddof=1) / np.sqrt(len(apart)):.4f}"
+        apart = spread(divergence(seen.readout, before.readout)[0], "")
+        change = spread(seen.losses - before.losses, "+")
         flips = ", ".join(map(str, turned(before.right, seen.right)))
-    print(f"| {what} | {seen.losses.mean():.4f} | {change} | {seen.accuracy:.2f} | {flips} |", flush=True)
+    print(f"| {what} | {apart} | {seen.losses.mean():.4f} | {change} | {seen.accuracy:.2f} | {flips} |", flush=True)
     return seen
+
+
+def spread(values: np.ndarray, sign: str) -> str:
+    """The mean and its standard error."""
+    return f"{values.mean():{sign}.4f} +- {values.std(ddof=1) / np.sqrt(len(values)):.4f}"
 
 
 if __name__ == "__main__":

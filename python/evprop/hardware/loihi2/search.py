@@ -99,7 +99,7 @@ def search_scales(
     best = min(RULES, key=run.of_rule)
     if run.refused is not None and not np.isfinite(run.of_rule(best)):
         raise run.refused
-    run.accept(run.of_rule(best), dict(replace(simulator, scale=best).quantise(net, params).scales))
+    run.begin(best)
     for _ in range(rounds):
         for name, population in net.populations.items():
             # leaky integrators send no spikes that could come nearer
@@ -160,11 +160,17 @@ class _Search:
     rules: dict[str, float] = field(default_factory=dict)
     tried: int = 0
     refused: HardwareError | None = None
+    known: dict[tuple[tuple[str, float], ...], float] = field(default_factory=dict)
 
     def of_rule(self, rule: str) -> float:
         if rule not in self.rules:
             self.rules[rule] = self.run(rule)
         return self.rules[rule]
+
+    def begin(self, rule: str) -> None:
+        scales = dict(replace(self.simulator, scale=rule).quantise(self.net, self.params).scales)
+        self.known[tuple(scales.items())] = self.of_rule(rule)
+        self.accept(self.of_rule(rule), scales)
 
     def run(self, scale: str | Mapping[str, float]) -> float:
         """The error; infinite where the chip cannot hold it, or a number leaves its range."""
@@ -201,7 +207,10 @@ class _Search:
 
     def attempt(self, changes: dict[str, float]) -> None:
         changed = self.scales | changes
-        self.accept(self.run(changed), changed)
+        key = tuple(changed.items())  # what bounds a scale may make several candidates one
+        if key not in self.known:
+            self.known[key] = self.run(changed)
+        self.accept(self.known[key], changed)
 
     def clipped(self, name: str, share: float, room: float = 1.0) -> dict[str, float]:
         """Scales of a population at which a share of each projection's weights is not clipped."""
