@@ -128,7 +128,7 @@ def test_integrators_are_left_alone_where_spikes_are_compared(problem: tuple) ->
     before = evprop.Loihi2(dt=1.0, scale=rule).quantise(net, params).scales
     assert found.scales["output"] == before["output"]
     assert found.scales["hidden_output"] == before["hidden_output"]
-    assert found.tried == 2 + 5 + 2 + 8
+    assert found.tried <= 2 + 5 + 2 + 8  # candidates of one population, those that come out alike run once
 
 
 def test_it_asks_for_one_error(problem: tuple) -> None:
