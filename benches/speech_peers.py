@@ -10,11 +10,12 @@ convolution with a learnt delay for each synapse, batch normalisation and dropou
 synaptic filter, learning rate of delays 100 times that of weights, the kernels' sigma annealed to 0.5 steps over the
 first quarter; so their parameters are as many as those of the experiments `fsdd` and `fsdd-ff-delays`, normalisation's
 512 apart. rates: for what spikes cost, 256 feed-forward neurons without any, rectified sums over the last 60 ms with a
-weight for each step, read as evprop's are, by an integral that falls with e^{-t/300 ms} or, with --windows, by several,
-each with weights of its own: e^{-t/tau_0}, and differences of the exponentials of two taus that follow each other, 1 at
-their largest. A spike counts `data.every` / 5, so that thinning changes the noise alone. Adam, cosine schedule over the
-CPU time given, which counts all but the test set; the epoch is chosen by the mean validation accuracy over five epochs
-(fewer in a run of fewer), the test set is looked at once. One thread. Needs requirements-peers.txt.
+weight for each step, read as evprop's are, by an integral that falls with e^{-t/300 ms}; by one for each of --windows,
+e^{-t/tau_0} and differences of the exponentials of two taus that follow each other, 1 at their largest; or by one for
+each of so many --triangles, which are 1 at 0, 120, 240, ... ms and 0 at their neighbours' tops. A spike counts
+`data.every` / 5, so that thinning changes the noise alone. Adam, cosine schedule over the CPU time given, which counts
+all but the test set; the epoch is chosen by the mean validation accuracy over five epochs (fewer in a run of fewer),
+the test set is looked at once. One thread. Needs requirements-peers.txt.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from evprop.spikes import Spikes
 from workload_s.arctangent import Spike
 
 HIDDEN, TAU_MEM, TAU_SYN, TAU_READOUT, V_TH, WINDOW, BATCH = 256, 20.0, 5.0, 300.0, 1.0, 5, 32
+APART = 120.0  # ms, of the tops of --triangles
 
 
 class SnnTorch(torch.nn.Module):
@@ -110,11 +112,11 @@ class Dcls(torch.nn.Module):
 class Rates(torch.nn.Module):
     """Rectified neurons that see the last 60 ms; logits are weighted integrals of what they give, one for each tau."""
 
-    def __init__(self, n_in: int, n_out: int, dt: float, taus: Sequence[float], scale: float) -> None:
+    def __init__(self, n_in: int, n_out: int, dt: float, taus: Sequence[float], triangles: int, scale: float) -> None:
         super().__init__()
-        self.dt, self.taus, self.scale, self.taps = dt, taus, scale, 1 + round(60.0 / dt)
+        self.dt, self.taus, self.triangles, self.scale, self.taps = dt, taus, triangles, scale, 1 + round(60.0 / dt)
         self.hidden = torch.nn.Conv1d(n_in, HIDDEN, self.taps)
-        self.w_output = torch.nn.Linear(len(taus) * HIDDEN, n_out)
+        self.w_output = torch.nn.Linear((triangles or len(taus)) * HIDDEN, n_out)
 
     def groups(self, lr: float) -> list[dict]:
         return [{"params": list(self.parameters()), "lr": lr}]
@@ -122,10 +124,16 @@ class Rates(torch.nn.Module):
     def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
         seen = self.scale * x.permute(1, 2, 0)
         rate = torch.relu(self.hidden(torch.nn.functional.pad(seen, (self.taps - 1, 0))))
-        decays = [torch.exp(-torch.arange(rate.shape[2]) * (self.dt / tau)) for tau in self.taus]
-        weight = torch.stack([decays[0], *(b - a for a, b in pairwise(decays))])
-        weight = weight / weight.amax(1, keepdim=True)
+        weight = self.weight(self.dt * torch.arange(rate.shape[2]))
         return self.w_output(torch.einsum("bht,kt->bkh", rate, weight).flatten(1) * (self.dt / 100.0))
+
+    def weight(self, t: torch.Tensor) -> torch.Tensor:
+        """(windows, steps): that of each step, 1 at the largest."""
+        if self.triangles:
+            return (1.0 - (t / APART - torch.arange(self.triangles)[:, None]).abs()).clamp(min=0.0)
+        decays = [torch.exp(-t / tau) for tau in self.taus]
+        weight = torch.stack([decays[0], *(b - a for a, b in pairwise(decays))])
+        return weight / weight.amax(1, keepdim=True)
 
 
 def frames(spikes: Spikes, dt: float, duration: float) -> torch.Tensor:
@@ -191,13 +199,15 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="a line an epoch")
     parser.add_argument("--no-test", action="store_true", help="a trial, judged on the validation set alone")
     parser.add_argument("--windows", type=float, nargs="+", default=[TAU_READOUT], metavar="TAU", help="ms, of rates")
+    parser.add_argument("--triangles", type=int, default=0, help="in their place")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)
     experiment = build_experiment(load_config(given.task, given.changes))
     test = experiment.data["test"]
-    rates = partial(Rates, taus=given.windows, scale=experiment.config["data"].get("every", 1) / 5.0)
+    scale = experiment.config["data"].get("every", 1) / 5.0
+    rates = partial(Rates, taus=given.windows, triangles=given.triangles, scale=scale)
     kind = {"snntorch": SnnTorch, "dcls": Dcls, "rates": rates}[given.peer]
     net = kind(test.spikes.n_units, test.n_classes, given.dt)
     count = sum(p.numel() for p in net.parameters() if p.requires_grad)
