@@ -14,6 +14,7 @@ from evprop.augment import (
     DropSpikes,
     JitterTimes,
     Pool,
+    RoundTimes,
     ScaleTimes,
     ShiftChannels,
 )
@@ -27,6 +28,7 @@ ALL = [
     Blend(0.6),
     JitterTimes(3.0),
     ScaleTimes(0.7, 1.5),
+    RoundTimes(2.0),
     DropSpikes(0.3),
     DropChannels(0.3),
 ]
@@ -136,6 +138,23 @@ def test_jitter_and_scale() -> None:
             assert len(t) == len(t_0) or t_0[len(t)] * factor > DURATION
 
 
+def test_rounded_times_lie_on_a_grid_of_the_samples_own() -> None:
+    step, phases = 0.8, []
+    out = RoundTimes(step)(SPIKES, LABELS, POOL, DURATION, rng())
+    for (t, u), (t_0, u_0) in zip(out, SPIKES, strict=True):
+        if len(t):
+            phases.append(t[0] / step % 1.0)
+            whole = t / step - phases[-1]
+            np.testing.assert_allclose(whole, np.rint(whole), atol=1e-9)
+            # the k-th spike moves by half a step at most; those that leave the trial do so at its ends
+            first = len(t_0) - len(t) if t_0[0] < step / 2 and abs(t[0] - t_0[0]) > step / 2 else 0
+            own = slice(first, first + len(t))
+            assert np.abs(t - t_0[own]).max() <= step / 2 + 1e-9
+            assert np.array_equal(u, u_0[own])
+            assert len(t) == len(t_0) or t_0[0] < step / 2 or t_0[-1] > DURATION - step / 2
+    assert np.std(phases) == pytest.approx(1 / np.sqrt(12), rel=0.5)
+
+
 def test_drops() -> None:
     out = DropSpikes(0.25)(SPIKES, LABELS, POOL, DURATION, rng())
     assert out.n_spikes == pytest.approx(0.75 * SPIKES.n_spikes, rel=0.08)
@@ -192,6 +211,8 @@ def test_nonsense_is_refused() -> None:
         (lambda: JitterTimes(float("nan")), "std is nan"),
         (lambda: ScaleTimes(0.0, 1.0), "low is 0"),
         (lambda: ScaleTimes(2.0, 1.0), "low is 2"),
+        (lambda: RoundTimes(0.0), "step is 0"),
+        (lambda: RoundTimes(-1.0), "step is -1"),
         (lambda: DropSpikes(-0.1), "p is"),
         (lambda: DropChannels(1.1), "p is"),
     ]:

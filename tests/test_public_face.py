@@ -39,7 +39,7 @@ MODULES = {
     "metrics": "",
     "plot": "",
     "callbacks": "",
-    "augment": "ShiftChannels Blend JitterTimes ScaleTimes DropSpikes DropChannels",
+    "augment": "ShiftChannels Blend JitterTimes ScaleTimes RoundTimes DropSpikes DropChannels",
     "datasets": "read_hdf5 recordings",
     "testing": "gradcheck",
     "sparse": "Pursuit Codes LCA SpikingLCA Loihi2LCA LayeredPursuit DeepPursuit equal_groups group_norms grassmannian "

@@ -4,6 +4,7 @@
     Blend          spikes of two samples of a class, their centres aligned   Nowotny et al. 2025
     JitterTimes    each spike time + N(0, std)
     ScaleTimes     all times of a sample x one factor
+    RoundTimes     all times of a sample to a grid, as a chip in steps gets them
     DropSpikes     each spike is left out with a probability
     DropChannels   each channel of a sample falls silent with a probability
 
@@ -147,6 +148,28 @@ class ScaleTimes(Augmentation):
 
 
 @dataclass(frozen=True)
+class RoundTimes(Augmentation):
+    """Each sample's times rounded to whole steps (ms) from a phase drawn evenly within one.
+
+    For networks that are to run on hardware in steps: they learn not to rely on what is lost there.
+    """
+
+    step: float
+
+    def __post_init__(self) -> None:
+        _check(self, step=(self.step, 0.0, math.inf))
+        if self.step == 0.0:
+            raise ConfigError("RoundTimes: step is 0; it must be > 0.")
+
+    def __call__(
+        self, spikes: Spikes, labels: NDArray[Any], pool: Pool, duration: float, rng: Generator
+    ) -> Spikes:
+        phase = rng.random(len(spikes)).repeat(spikes.counts_per_sample())
+        times = (np.rint(spikes.times / self.step - phase) + phase) * self.step
+        return _kept(spikes, times, spikes.units, (times >= 0.0) & (times <= duration))
+
+
+@dataclass(frozen=True)
 class DropSpikes(Augmentation):
     """Each input spike is left out with probability p: dropout of the input."""
 
@@ -268,6 +291,7 @@ __all__ = (
     "DropSpikes",
     "JitterTimes",
     "Pool",
+    "RoundTimes",
     "ScaleTimes",
     "ShiftChannels",
 )

@@ -63,7 +63,7 @@ LOSSES = _named(
 REGULARISERS = _named(losses.DelayL2, losses.PeakVoltage, losses.Rate)
 AUGMENTATIONS = _named(
     *(augment.Blend, augment.DropChannels, augment.DropSpikes),
-    *(augment.JitterTimes, augment.ScaleTimes, augment.ShiftChannels),
+    *(augment.JitterTimes, augment.RoundTimes, augment.ScaleTimes, augment.ShiftChannels),
 )
 OPTIMISERS = _named(optim.SGD, optim.Adam, optim.AdamW)
 CALLBACKS = _named(
