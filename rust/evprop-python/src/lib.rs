@@ -9,13 +9,13 @@ mod loihi2;
 mod losses;
 mod network;
 mod observed;
-mod one_call;
 mod optim;
 mod record;
 mod simulate;
 mod sparse;
 mod spikes;
 mod training;
+mod value_and_grad;
 
 use pyo3::prelude::*;
 
@@ -44,7 +44,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(losses::loss_relative_mse, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_spike_time_mse, m)?)?;
     m.add_function(wrap_pyfunction!(losses::loss_cross_entropy, m)?)?;
-    m.add_function(wrap_pyfunction!(one_call::value_and_grad, m)?)?;
+    m.add_function(wrap_pyfunction!(value_and_grad::value_and_grad, m)?)?;
     m.add_function(wrap_pyfunction!(optim::optimiser_step, m)?)?;
     m.add_function(wrap_pyfunction!(arrays::fingerprint, m)?)?;
     m.add_function(wrap_pyfunction!(enter::set_num_threads, m)?)?;

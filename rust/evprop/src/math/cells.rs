@@ -37,6 +37,13 @@ pub trait Cells: Sized + Copy {
     ) -> bool;
 }
 
+/// Whether places lie among `n`; `last`: the largest of them, lane by lane.
+#[inline(always)]
+pub fn within<P: Copy + Ord + Default + Into<u32>, const N: usize>(last: &[P; N], n: usize) -> bool {
+    let last: u32 = last.iter().fold(P::default(), |last, &at| last.max(at)).into();
+    (last as usize) < n
+}
+
 /// What an arrival adds.
 #[inline(always)]
 pub fn cell<T: Real>(pair: [T; 2], growth: [T; 2]) -> Cell<T> {

@@ -18,7 +18,7 @@
 //! and a synapse only gathers X and Y; what belongs to the synapse comes in once a step ([`Rows::settle`]).
 use super::table::{Near, View};
 use crate::math::sums::{add, folded};
-use crate::math::{Real, Simd, Ticks, prefetch};
+use crate::math::{Real, Simd, Ticks, prefetch, within};
 use crate::neuron::modes::{self as neuron, Pace};
 use crate::projection::{DelayKind, Synapses};
 use crate::record::grid::Grid;
@@ -277,12 +277,6 @@ impl<T: Real> Looks<T> {
     }
 }
 
-/// Whether all places, of which these are the largest, lie within a table.
-#[inline(always)]
-fn within<T>(items: &[[T; 2]], last: &[u16; BLOCK]) -> bool {
-    (last.iter().fold(0, |last, &at| at.max(last)) as usize) < items.len()
-}
-
 /// A vector on cache lines of its own.
 #[repr(align(64))]
 struct Aligned<T>([T; PAIRS]);
@@ -328,7 +322,7 @@ vectorised! {
                 let delay = &rows.delay[unit as usize * rows.wide + block];
                 looks.place(b, spikes.since[start + b].coarse(), delay, windows, &mut last);
             }
-            assert!(within(items, &last), "arrivals beyond the table");
+            assert!(within(&last, items.len()), "arrivals beyond the table");
             for (b, &unit) in units.iter().enumerate() {
                 let row = unit as usize * n_post + first;
                 let sums = gathered.get_mut(row..row + n).unwrap_or_default();
@@ -362,7 +356,7 @@ vectorised! {
                 rows.fetch(unit as usize, wide + b, gathered);
                 looks.place(b, since, &rows.delay[row + wide + b], windows, &mut last);
             }
-            assert!(within(view.block(wide * BLOCK), &last), "arrivals beyond the table");
+            assert!(within(&last, view.block(wide * BLOCK).len()), "arrivals beyond the table");
             for b in 0..blocks {
                 let first = (wide + b) * BLOCK;
                 let items = view.block(first);

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! of which the first factor is the synapse's and known before, and the second the spike's.
-use super::{BLOCK, Column, Departure, Departures, Falls, Notes, Ring, Turn};
-use crate::math::{Real, Ticks, cell, prefetch};
+use super::{BLOCK, Departure, Departures, Falls, Notes, Ring, Turn};
+use crate::math::{Real, Ticks, cell, prefetch, within};
 use crate::record::inlets::{Group, Groups, Inlet, PairBlock, Rows, TOGETHER};
 use crate::vectorised;
 
@@ -32,14 +32,6 @@ impl<T: Real> Turn<T> {
     }
 }
 
-impl<T: Real> Column<'_, T> {
-    /// Whether all places, of which these are the largest, lie within.
-    #[inline(always)]
-    fn holds(&self, last: &[u32; BLOCK]) -> bool {
-        (last.iter().fold(0, |last, &at| at.max(last)) as usize) < self.cells.len()
-    }
-}
-
 vectorised! {
     /// Dense rows of some spikes.
     pub fn admit<T>(
@@ -62,11 +54,11 @@ vectorised! {
                 let (t, delay) = (spikes.ticks[first + b], &rows.of(unit as usize)[block].delay);
                 turn.place(t.minus(turn.seam), delay, nothing, &mut falls.at[b], &mut last);
             }
-            assert!(column.holds(&last), "arrivals beyond the ring");
+            assert!(within(&last, column.cells.len()), "arrivals beyond the ring");
             notes.leave_many(block, spikes.first + first, &falls.at);
             for (b, &unit) in units.iter().enumerate() {
                 let pairs = &rows.of(unit as usize)[block].pairs;
-                // SAFETY: the column holds all places.
+                // SAFETY: all places lie within the column.
                 unsafe { T::scatter(simd, column.cells, &falls.at[b], pairs, spikes.growth[first + b]) };
             }
         }
@@ -104,7 +96,7 @@ vectorised! {
                 let first = first + b * BLOCK;
                 notes.leave(first / BLOCK, number, &falls.at[b]);
                 let column = ring.column(inlet.base + first);
-                assert!(column.holds(&last), "arrivals beyond the ring");
+                assert!(within(&last, column.cells.len()), "arrivals beyond the ring");
                 let mut own = None;
                 if some[b] {
                     let pairs = own.insert(block.pairs);
@@ -116,7 +108,7 @@ vectorised! {
                         }
                     }
                 }
-                // SAFETY: the column holds all places.
+                // SAFETY: all places lie within the column.
                 unsafe { T::scatter(simd, column.cells, &falls.at[b], own.as_ref().unwrap_or(&block.pairs), growth) };
             }
         }
