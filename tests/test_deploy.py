@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import evprop
 from evprop.cli import main
 from evprop.datasets import yin_yang
-from evprop.deploy import Settings, deploy
+from evprop.deploy import Deployed, Settings, deploy
 from evprop.experiment import open_run
 from evprop.hardware import Imitation, fit_readout_gains, load_net, search_scales
 from evprop.metrics import evaluate
@@ -78,6 +78,12 @@ def test_the_search_is_the_default(run: Path, some: Path) -> None:
     assert "written" not in text
 
 
+def validation_loss(run: Path, state: Deployed) -> float:
+    experiment = open_run(run)[0]
+    given = (experiment.net, state.params, experiment.data["validation"], experiment.loss)
+    return evaluate(*given, duration=experiment.duration, simulator=state.simulator).loss
+
+
 @pytest.mark.parametrize(("rate", "best"), [(6.0, "last"), (2.5, "between"), (1e3, "none")])
 def test_fine_tuning_keeps_its_best_epoch(
     run: Path, some: Path, monkeypatch: pytest.MonkeyPatch, rate: float, best: str
@@ -87,19 +93,27 @@ def test_fine_tuning_keeps_its_best_epoch(
     found = deploy(run, Settings(dt=1.0, scale="max", epochs=4, rate=rate), data=some)
     before, after = found.quantised, found.tuned
     assert after.simulator == before.simulator
-    experiment = open_run(run)[0]
-    seen = [
-        evaluate(
-            *(experiment.net, one.params, experiment.data["validation"], experiment.loss),
-            duration=experiment.duration,
-            simulator=one.simulator,
-        ).loss
-        for one in (before, after)
-    ]
+    seen = [validation_loss(run, one) for one in (before, after)]
     losses = [seen[0], *logs[0]["val_loss"]]
     k = int(np.argmin(losses))
     assert (k == 0, 0 < k < 4, k == 4) == (best == "none", best == "between", best == "last"), losses
     assert seen[1] == losses[k]
+
+
+def test_fine_tuning_by_other_settings(run: Path, some: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, logs = {}, []
+
+    def watched(*positional: object, **named: object) -> None:
+        given.update(named)
+        logs.append(fit(*positional, **named))
+
+    monkeypatch.setattr("evprop.deploy.fit", watched)
+    changes = ("training.average=0.3",)
+    found = deploy(run, Settings(dt=1.0, scale="max", epochs=4, rate=2.5, changes=changes), data=some)
+    assert given["average"] == 0.3
+    falling = 0.5 * (1.0 + np.cos(np.pi * np.array([3, 7, 11, 15]) / 16))  # at the last of the 4 steps of each epoch
+    np.testing.assert_allclose([row["learning_rates"]["*.delay"] for row in logs[0]], 2.5 * 0.05 * falling)
+    assert validation_loss(run, found.tuned) == min(logs[0]["val_loss"])  # of the averages, one of which is kept
 
 
 def test_towards_the_answers_in_floating_point(some: Path, tmp_path: Path) -> None:
@@ -155,6 +169,7 @@ def test_the_readout_is_fitted_and_scales_are_searched_by_classes(some: Path, tm
         (["--fine-tune", -1], "fine-tuning of -1 epochs"),
         (["--towards", "float"], "compares the classes of a CrossEntropy"),
         (["--data", "nowhere.npz"], "no such file"),
+        (["--set", "training.averages=0.9"], "averages"),
     ],
 )
 def test_errors_are_messages_and_nothing_is_written(run: Path, tmp_path: Path, arguments: list, message: str) -> None:

@@ -359,6 +359,35 @@ def test_merging_alone_loses_nothing(tmp_path):
     assert (found.spikes.units == data.spikes.units // 10).all()
 
 
+def test_the_phases_of_a_thinning_part_the_spikes_among_them(tmp_path):
+    data = read_hdf5(write(tmp_path / "a.h5"), n_units=N_UNITS)
+    whole = merge_channels(data, 5)
+    phases = [merge_channels(data, 5, 3, phase) for phase in range(3)]
+    for k in range(len(data)):
+        every = np.lexsort(whole.spikes[k])
+        parts = [np.concatenate(column) for column in zip(*(one.spikes[k] for one in phases), strict=True)]
+        order = np.lexsort(parts)
+        for found, wanted in zip(parts, whole.spikes[k], strict=True):
+            assert (found[order] == wanted[every]).all()
+    for one in phases:
+        assert (one.labels == data.labels).all()
+
+
+def test_recordings_in_all_phases(tmp_path):
+    write(tmp_path / "a.h5")
+    given = {"train": "a.h5", "test": "a.h5", "validation": {"speaker": [3]}, "n_units": N_UNITS, "merge": 5, "every": 3}
+    found = recordings(tmp_path, **given, phase=1, all_phases=True)
+    apart = [recordings(tmp_path, **given, phase=k) for k in range(3)]
+    for name in ("validation", "test"):
+        assert (found[name].spikes.times == apart[1][name].spikes.times).all()
+    n, train = len(apart[0]["train"]), found["train"]
+    assert len(train) == 3 * n
+    for k, one in enumerate(apart):
+        assert (train[k * n : (k + 1) * n].spikes.times == one["train"].spikes.times).all()
+        assert (train[k * n : (k + 1) * n].labels == one["train"].labels).all()
+    assert (train.groups["speaker"] == np.tile(apart[0]["train"].groups["speaker"], 3)).all()
+
+
 def test_recordings_come_merged(tmp_path):
     write(tmp_path / "a.h5")
     given = {"train": "a.h5", "test": "a.h5", "validation": {"speaker": [3]}, "n_units": N_UNITS}
@@ -373,3 +402,5 @@ def test_channels_that_cannot_be_merged(tmp_path):
         merge_channels(data, 7)
     with pytest.raises(DatasetError, match="every is 0"):
         merge_channels(data, 5, 0)
+    with pytest.raises(DatasetError, match="phase is 3; with every=3 it must be 0 to 2"):
+        merge_channels(data, 5, 3, 3)

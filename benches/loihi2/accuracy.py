@@ -11,7 +11,12 @@ deploy: accuracy in floating point, quantised (scales searched on training sampl
 paired differences over the runs with 95 % bounds (Student's t), of accuracy and of the loss without regularisers, on
 the test set and on test and validation set together. Beside an accuracy: how many samples became wrong and right by it,
 and p, how often chance alone parts as many as unevenly (McNemar's exact test, two-sided). --fit-readout: gains of what
-the readout listens to, fitted on training samples, come before the epochs of fine-tuning.
+the readout listens to, fitted on training samples, come before the epochs of fine-tuning. --set: of the experiment, for
+fine-tuning. --all-phases: recordings that are thinned to every k-th spike are looked at in all k phases of the
+thinning, which make k disjoint sets of spikes of each. These are no samples of their own, and neither are the answers
+of several runs to the same recording: so there is no p, and beside the bounds over the runs, which say what other
+seeds would do, are bounds over recordings, which say what other recordings would do to these runs: of each the mean
+difference over runs and phases, and Student's t over recordings.
 rates: fine-tuning from several learning rates, on samples of the validation set.
 phases: every test sample sent later by 0 to 3 quarters of a step, which only moves the grid against it. The exact
 engine on inputs in these steps, and the chip's model on the same, without a search for scales: what a step costs any
@@ -29,6 +34,7 @@ import math
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,9 +43,10 @@ from scipy import stats
 
 import evprop
 from evprop import Spikes
+from evprop.config import load_config
 from evprop.datasets import Dataset, yin_yang
 from evprop.deploy import Settings, deploy
-from evprop.experiment import Experiment, open_run
+from evprop.experiment import Experiment, build_experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
 
@@ -59,6 +66,8 @@ def main() -> None:
     parser.add_argument("--fit-readout", type=int, default=0, metavar="SAMPLES")
     parser.add_argument("--towards", choices=["labels", "float"], default=Settings.towards)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--all-phases", action="store_true")
     parser.add_argument("--size", type=int)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="for the search, and for agreement")
     arguments = parser.parse_args()
@@ -70,9 +79,13 @@ def main() -> None:
         epochs=arguments.fine_tune,
         towards=arguments.towards,
         rate=arguments.rate,
+        changes=tuple(arguments.changes),
     )
-    if arguments.table in ("deploy", "rates"):
-        {"deploy": deployed, "rates": rates}[arguments.table](arguments.runs, settings, arguments.size)
+    if arguments.table == "deploy":
+        deployed(arguments.runs, settings, arguments.size, arguments.all_phases)
+        return
+    if arguments.table == "rates":
+        rates(arguments.runs, settings, arguments.size)
         return
     if arguments.table == "phases":
         phases(arguments.runs, settings.dt, arguments.size)
@@ -104,11 +117,12 @@ def test_set(experiment: Experiment, size: int | None) -> Dataset:
     return experiment.data["test"] if size is None else yin_yang("test", size=size)
 
 
-def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
+def deployed(runs: list[Path], settings: Settings, size: int | None, all_phases: bool) -> None:
     """One row a run, then the paired differences."""
     if is_yin_yang(open_run(runs[0])[0]):
         print(f"inputs in steps of {settings.dt:g} ms: no classifier can pass {limit(settings.dt):.1f} %\n")
-    print("| run | float | quantised | wrong, right, p | fine-tuned | wrong, right, p | spikes that agree | cores |")
+    changes = "wrong, right" if all_phases else "wrong, right, p"
+    print(f"| run | float | quantised | {changes} | fine-tuned | {changes} | spikes that agree | cores |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     seen: list[dict[str, list[Looked]]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -118,8 +132,7 @@ def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
         for run in runs:
             experiment, params = open_run(run)
             found = deploy(run, settings, data=data)
-            validation = experiment.data.get("validation")
-            sets = [found.data] if validation is None else [found.data, validation]
+            sets = in_phases(run) if all_phases else sets_of(experiment, found.data)
             states = {"float": look(experiment, params, sets, experiment.simulator)}
             for name, state in (("quantised", found.quantised), ("fine-tuned", found.tuned)):
                 if state is not None:
@@ -128,20 +141,42 @@ def deployed(runs: list[Path], settings: Settings, size: int | None) -> None:
             exact = states["float"][0]
             cells = [f"{exact.accuracy:.2f}"]
             for name in ("quantised", "fine-tuned"):
-                there = states[name][0] if name in states else None
-                cells.append("nan | -" if there is None else f"{there.accuracy:.2f} | {changed(exact, there)}")
+                if name in states:
+                    there = states[name][0]
+                    cells.append(f"{there.accuracy:.2f} | {changed(exact, there, all_phases)}")
+                else:
+                    cells.append("nan | -")
             cells += [f"{found.quantised.agreement['hidden']:.1%}", str(len(found.placement.cores))]
             print(f"| {run.name} | {' | '.join(cells)} |", flush=True)
     for name in ("quantised", "fine-tuned"):
         if len(seen) > 1 and name in seen[0]:
             pairs = [(states["float"], states[name]) for states in seen]
-            difference(f"{name}, test", [(before[0], after[0]) for before, after in pairs])
+            difference(f"{name}, test", [(before[:1], after[:1]) for before, after in pairs], all_phases)
             if len(pairs[0][0]) > 1:
-                difference(f"{name}, test and validation", [(join(a), join(b)) for a, b in pairs])
+                difference(f"{name}, test and validation", pairs, all_phases)
+
+
+def sets_of(experiment: Experiment, test: Dataset) -> list[list[Dataset]]:
+    """The test set and the validation set, if there is one, in the phase they are in."""
+    validation = experiment.data.get("validation")
+    return [[test]] if validation is None else [[test], [validation]]
+
+
+def in_phases(run: Path) -> list[list[Dataset]]:
+    """The test set and the validation set of a run, each in every phase of its thinning."""
+    config = open_run(run)[0].config
+    return _in_phases(str(run / "config.toml"), config["data"].get("every", 1))
+
+
+@lru_cache(1)
+def _in_phases(config: str, every: int) -> list[list[Dataset]]:
+    found = [build_experiment(load_config(config, [f"data.phase={k}"])).data for k in range(every)]
+    return [[data[name] for data in found] for name in ("test", "validation")]
 
 
 class Looked(NamedTuple):
-    """Samples of one set: the loss of each, whether its class was found, and what the loss reads, if anything."""
+    """Samples of one set in its phases, (phases, samples, ...): the loss of each, whether its class was found, and what
+    the loss reads, if anything."""
 
     losses: np.ndarray
     right: np.ndarray
@@ -153,38 +188,51 @@ class Looked(NamedTuple):
         return float(100.0 * self.right.mean())
 
 
-def look(experiment: Experiment, params: dict, sets: list[Dataset], simulator: object) -> list[Looked]:
-    """Loss, without regularisers, and class of each sample."""
-    loss, seen = experiment.config.build("loss"), []
-    asked = loss.readouts(experiment.net)
-    for data in sets:
-        losses, right, readouts = [], [], []
-        for first in range(0, len(data), BATCH):
-            part = data[first : first + BATCH]
-            record = evprop.simulate(
-                *(experiment.net, params, part.spikes),
-                duration=experiment.duration,
-                readouts=asked,
-                simulator=simulator,
-            )
-            losses.append(np.asarray(loss.evaluate(record, part.labels).values))
-            right.append(loss.predict(record) == part.labels)
-            readouts.append(record.readout[next(iter(asked))][0] if asked else np.empty((len(part), 0)))
-        seen.append(Looked(np.concatenate(losses), np.concatenate(right), np.concatenate(readouts)))
+def look(experiment: Experiment, params: dict, sets: list[list[Dataset]], simulator: object) -> list[Looked]:
+    """Loss, without regularisers, and class of each sample; a set is given in its phases."""
+    seen = []
+    for phases in sets:
+        found = [look_at(experiment, params, one, simulator) for one in phases]
+        seen.append(Looked(*(np.stack(column) for column in zip(*found, strict=True))))
     return seen
 
 
+def look_at(experiment: Experiment, params: dict, data: Dataset, simulator: object) -> tuple[np.ndarray, ...]:
+    loss = experiment.config.build("loss")
+    asked = loss.readouts(experiment.net)
+    losses, right, readouts = [], [], []
+    for first in range(0, len(data), BATCH):
+        part = data[first : first + BATCH]
+        record = evprop.simulate(
+            *(experiment.net, params, part.spikes),
+            duration=experiment.duration,
+            readouts=asked,
+            simulator=simulator,
+        )
+        losses.append(np.asarray(loss.evaluate(record, part.labels).values))
+        right.append(loss.predict(record) == part.labels)
+        readouts.append(record.readout[next(iter(asked))][0] if asked else np.empty((len(part), 0)))
+    return np.concatenate(losses), np.concatenate(right), np.concatenate(readouts)
+
+
 def join(parts: Iterable[Looked]) -> Looked:
-    """All samples of some sets."""
-    return Looked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    """All samples of some sets that were looked at in as many phases."""
+    return Looked(*(np.concatenate(column, axis=1) for column in zip(*parts, strict=True)))
 
 
-def difference(what: str, pairs: list[tuple[Looked, Looked]]) -> None:
-    """Means over the runs, with 95 % bounds, and McNemar's test over the samples of all runs."""
-    points = bounds(np.array([a.accuracy - b.accuracy for a, b in pairs]), 2)
-    loss = bounds(np.array([(b.losses - a.losses).mean() for a, b in pairs]), 4)
-    before, after = (join(column) for column in zip(*pairs, strict=True))
-    print(f"\n{what}: accuracy lower by {points} points, loss higher by {loss}; {changed(before, after)}", flush=True)
+def difference(what: str, pairs: list[tuple[list[Looked], list[Looked]]], all_phases: bool) -> None:
+    """Means over the runs, with 95 % bounds, and McNemar's test over the samples of all runs; or, with all phases,
+    bounds over recordings."""
+    joined = [(join(before), join(after)) for before, after in pairs]
+    points = bounds(np.array([a.accuracy - b.accuracy for a, b in joined]), 2)
+    loss = bounds(np.array([(b.losses - a.losses).mean() for a, b in joined]), 4)
+    before, after = (join(column) for column in zip(*joined, strict=True))
+    if all_phases:
+        lost = [100.0 * (a.right.mean(axis=0) - b.right.mean(axis=0)) for a, b in joined]
+        more = f"over recordings {bounds(np.mean(lost, axis=0), 2)} points; {changed(before, after, True)}"
+    else:
+        more = changed(before, after)
+    print(f"\n{what}: accuracy lower by {points} points, loss higher by {loss}; {more}", flush=True)
 
 
 def bounds(x: np.ndarray, places: int) -> str:
@@ -193,9 +241,11 @@ def bounds(x: np.ndarray, places: int) -> str:
     return f"{x.mean():.{places}f} ({x.mean() - half:.{places}f} to {x.mean() + half:.{places}f})"
 
 
-def changed(before: Looked, after: Looked) -> str:
-    """How many samples became wrong, how many right, and McNemar's p."""
+def changed(before: Looked, after: Looked, all_phases: bool = False) -> str:
+    """How many samples became wrong, how many right, and McNemar's p of one phase."""
     wrong, right = turned(before.right, after.right)
+    if all_phases:
+        return f"{wrong}, {right}"
     p = stats.binomtest(wrong, wrong + right).pvalue if wrong + right else 1.0
     return f"{wrong}, {right}, {p:.2f}"
 
@@ -214,10 +264,10 @@ def phases(runs: list[Path], dt: float, size: int | None) -> None:
         experiment, params = open_run(run)
         test, duration = test_set(experiment, size), experiment.duration
         sent = [replace(test, spikes=moved(test.spikes, dt * k / PHASES, duration)) for k in range(PHASES)]
-        exact = look(experiment, params, [test], experiment.simulator)[0]
-        gridded = [on_the_grid(one, dt, duration) for one in sent]
+        exact = look(experiment, params, [[test]], experiment.simulator)[0]
+        gridded = [[on_the_grid(one, dt, duration)] for one in sent]
         states = [look(experiment, params, gridded, experiment.simulator)]
-        states.append(look(experiment, params, sent, chip(experiment, dt)))
+        states.append(look(experiment, params, [[one] for one in sent], chip(experiment, dt)))
         cells = [f"{exact.accuracy:.2f}"]
         for found in states:
             flips = (turned(exact.right, one.right) for one in found)

@@ -40,10 +40,10 @@ def table(name: str, experiment: Experiment, params: dict, arguments: argparse.N
     """A row for each change."""
     net, duration, exact = experiment.net, experiment.duration, experiment.simulator
     train, validation = experiment.data["train"], experiment.data["validation"]
-    sets = [validation, train[: arguments.training]]
-    gridded = [on_the_grid(one, arguments.dt, duration) for one in sets]
+    sets = [[validation], [train[: arguments.training]]]
+    gridded = [[on_the_grid(one, arguments.dt, duration)] for (one,) in sets]
     chip = evprop.Loihi2(dt=arguments.dt, clip_delays=True, dtype=exact.dtype)
-    print(f"\n{name}: {len(sets[0])} validation and {len(sets[1])} training samples\n")
+    print(f"\n{name}: {len(sets[0][0])} validation and {len(sets[1][0])} training samples\n")
     print("| | divergence | loss | change | accuracy | became wrong, right |")
     print("|---|---:|---:|---:|---:|---:|")
     before = row("float", join(look(experiment, params, sets, exact)))
@@ -80,8 +80,8 @@ def changes(experiment: Experiment, params: dict, chip: evprop.Loihi2) -> dict[s
 def row(what: str, seen: Looked, before: Looked | None = None) -> Looked:
     apart = change = flips = "-"
     if before is not None:
-        apart = spread(divergence(seen.readout, before.readout)[0], "")
-        change = spread(seen.losses - before.losses, "+")
+        apart = spread(divergence(seen.readout[0], before.readout[0])[0], "")
+        change = spread((seen.losses - before.losses)[0], "+")
         flips = ", ".join(map(str, turned(before.right, seen.right)))
     print(f"| {what} | {apart} | {seen.losses.mean():.4f} | {change} | {seen.accuracy:.2f} | {flips} |", flush=True)
     return seen

@@ -289,6 +289,13 @@ def evaluate(run: Path, data: Path | None, threads: int | None) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="As for eval; the run's own test set unless given.")
 @click.option("--fine-tune", type=int, default=0, metavar="N", help="Epochs of training on the chip's model.")
 @click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What fine-tuning does otherwise than the run did, for example --set training.average=0.99; may be repeated.",
+)
+@click.option(
     "--towards",
     type=click.Choice(["labels", "float"]),
     default="labels",
@@ -314,6 +321,7 @@ def deploy(
     out: Path | None,
     data: Path | None,
     fine_tune: int,
+    changes: tuple[str, ...],
     towards: str,
     fit_readout: int,
     dt: float,
@@ -338,6 +346,7 @@ def deploy(
             readout=fit_readout,
             epochs=fine_tune,
             towards=towards,
+            changes=changes,
         )
         for line in deploy_run(run, settings, out=out, data=data).lines():
             click.echo(line)

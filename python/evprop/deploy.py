@@ -9,6 +9,7 @@ there is no such set).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -72,6 +73,8 @@ class Settings:
         rate: its first learning rates as a share of the run's, `RATES` unless given. Weights must be able to move by
             about a step of the chip's levels, else rounding hides that they move at all; and while the rate is high
             the loss on the validation set may rise, so a few epochs of a high one gain nothing.
+        changes: of the run's experiment, as ``evprop train --set`` takes them: what fine-tuning shall do otherwise than
+            training did, such as "training.average=0.99" or "data.all_phases=true".
     """
 
     dt: float = 1.0
@@ -84,6 +87,7 @@ class Settings:
     epochs: int = 0
     towards: str = "labels"
     rate: float | None = None
+    changes: tuple[str, ...] = ()
 
     @property
     def first_rate(self) -> float:
@@ -155,7 +159,7 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
     if settings.readout < 0:
         raise ConfigError(f"gains of a readout cannot be fitted to {settings.readout} samples.")
     write = _writer(out, settings)  # a missing extra is said now and not after training
-    experiment, params = open_run(run)
+    experiment, params = open_run(run, settings.changes)
     aim = _aim(experiment, params, settings)  # what cannot be imitated is said now too
     if settings.readout:
         linear_readout(experiment.net, experiment.config.build("loss"))
@@ -273,7 +277,9 @@ def _fine_tune(
         tuned,
         experiment.data["train"],
         loss,
-        load_config(run / "config.toml", _slower(experiment.config["optimiser"], settings)).build("optimiser"),
+        load_config(
+            run / "config.toml", [*settings.changes, *_slower(experiment, settings)]
+        ).build("optimiser"),
         epochs=settings.epochs,
         batch_size=training["batch_size"],
         duration=experiment.duration,
@@ -282,6 +288,7 @@ def _fine_tune(
         shuffle=training.get("shuffle", True),
         max_dw_norm=training.get("max_dw_norm"),
         augment=experiment.augment,
+        average=training.get("average"),
         validation=validation,
         callbacks=callbacks,
     )
@@ -307,7 +314,7 @@ class _SmallestLoss(Callback):
     def on_epoch(self, run: Run, row: Mapping[str, Any]) -> None:
         if row["val_loss"] < self.loss:
             self.loss = row["val_loss"]
-            self.params = {name: array.copy() for name, array in run.params.items()}
+            self.params = {name: array.copy() for name, array in run.model.items()}
 
 
 class _WithinReach(Callback):
@@ -322,10 +329,12 @@ class _WithinReach(Callback):
                 np.minimum(values, self.longest, out=values)
 
 
-def _slower(optimiser: Mapping[str, Any], settings: Settings) -> list[str]:
-    """Overrides: all learning rates times ``first_rate``, falling to 0 over the epochs of fine-tuning."""
+def _slower(experiment: Experiment, settings: Settings) -> list[str]:
+    """Overrides: all learning rates times ``first_rate``, falling to 0 over the steps of fine-tuning."""
+    optimiser: Mapping[str, Any] = experiment.config["optimiser"]
+    steps = settings.epochs * math.ceil(len(experiment.data["train"]) / experiment.config["training.batch_size"])
     changes = [f"optimiser.lr={settings.first_rate * float(optimiser['lr'])!r}"]
-    changes.append(f'optimiser.schedule={{kind="CosineDecay",over={settings.epochs}}}')
+    changes.append(f'optimiser.schedule={{kind="CosineDecay",over={steps},per="step"}}')
     for pattern, group in optimiser.get("groups", {}).items():
         if "lr" in group:
             changes.append(f'optimiser.groups."{pattern}".lr={settings.first_rate * float(group["lr"])!r}')

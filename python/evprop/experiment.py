@@ -302,9 +302,12 @@ def _write_result(result: Result) -> None:
     write_atomically(result.folder / "result.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
-def open_run(folder: Path) -> tuple[Experiment, dict[str, Array]]:
-    """The experiment of a finished run and its parameters: those of the best epoch, else the last."""
-    config = load_config(folder / "config.toml")
+def open_run(folder: Path, changes: Sequence[str] = ()) -> tuple[Experiment, dict[str, Array]]:
+    """The experiment of a finished run and its parameters: those of the best epoch, else the last.
+
+    ``changes``: of the experiment, as `load_config` takes them.
+    """
+    config = load_config(folder / "config.toml", changes)
     for name in ("best.safetensors", "final.safetensors"):
         if (folder / name).exists():
             return build_experiment(config), load(folder / name)[1]
@@ -326,7 +329,8 @@ def open_data(experiment: Experiment, path: Path) -> Dataset:
     else:
         given = experiment.config["data"]
         merge = given.get("merge", 1)
-        data = merge_channels(read_hdf5(path, n_units=n_units * merge), merge, given.get("every", 1))
+        whole = read_hdf5(path, n_units=n_units * merge)
+        data = merge_channels(whole, merge, given.get("every", 1), given.get("phase", 0))
     if data.spikes.n_units != n_units:
         raise DatasetError(f"{path} has {data.spikes.n_units} channels, the network has {n_units} inputs.")
     top = int(data.spikes.units.max(initial=0))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DatasetError
 from .base import Dataset
-from .channels import merge_channels
+from .channels import merge_channels, merge_in_all_phases
 from .folders import find_folder
 from .hdf5 import read_hdf5
 from .splits import split_groups, split_share
@@ -23,6 +23,8 @@ def recordings(
     n_units: int = 700,
     merge: int = 1,
     every: int = 1,
+    phase: int = 0,
+    all_phases: bool = False,
     subset: float = 1.0,
     subset_seed: int = 0,
     cache: str | None = None,
@@ -35,7 +37,9 @@ def recordings(
         validation: the name of a file, or which samples of the training file are held out for it: {"speaker": [3, 7]}
             or any other group (`split_groups`), or {"share": 0.1, "seed": 0} of each class (`split_share`).
         n_units, cache: see `read_hdf5`.
-        merge, every: see `merge_channels`; 1 and 1 leave the recordings as they are.
+        merge, every, phase: see `merge_channels`; 1, 1 and 0 leave the recordings as they are.
+        all_phases: the training set has each recording ``every`` times, in each phase, one phase after the other; the
+            other sets stay in ``phase``.
         subset, subset_seed: below 1, only that share of each class of the training set, drawn with the seed
             (`split_share`), for learning curves. The other sets stay whole.
     """
@@ -58,7 +62,9 @@ def recordings(
                 f"{whole.n_classes} {list(whole.class_names)[:4]}...; the files do not belong together."
             )
     if (merge, every) != (1, 1):
-        found = {name: merge_channels(part, merge, every) for name, part in found.items()}
+        found = {name: merge_channels(part, merge, every, phase) for name, part in found.items()}
+        if all_phases:
+            found["train"] = merge_in_all_phases(whole, merge, every)
     return found
 
 
