@@ -378,14 +378,14 @@ def test_recordings_in_all_phases(tmp_path):
     given = {"train": "a.h5", "test": "a.h5", "validation": {"speaker": [3]}, "n_units": N_UNITS, "merge": 5, "every": 3}
     found = recordings(tmp_path, **given, phase=1, all_phases=True)
     apart = [recordings(tmp_path, **given, phase=k) for k in range(3)]
-    for name in ("validation", "test"):
-        assert (found[name].spikes.times == apart[1][name].spikes.times).all()
-    n, train = len(apart[0]["train"]), found["train"]
-    assert len(train) == 3 * n
-    for k, one in enumerate(apart):
-        assert (train[k * n : (k + 1) * n].spikes.times == one["train"].spikes.times).all()
-        assert (train[k * n : (k + 1) * n].labels == one["train"].labels).all()
-    assert (train.groups["speaker"] == np.tile(apart[0]["train"].groups["speaker"], 3)).all()
+    assert (found["test"].spikes.times == apart[1]["test"].spikes.times).all()
+    for name in ("train", "validation"):
+        whole, n = found[name], len(apart[0][name])
+        assert len(whole) == 3 * n
+        for k, one in enumerate(apart):
+            assert (whole[k * n : (k + 1) * n].spikes.times == one[name].spikes.times).all()
+            assert (whole[k * n : (k + 1) * n].labels == one[name].labels).all()
+        assert (whole.groups["speaker"] == np.tile(apart[0][name].groups["speaker"], 3)).all()
 
 
 def test_recordings_come_merged(tmp_path):

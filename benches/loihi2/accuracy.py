@@ -12,7 +12,8 @@ paired differences over the runs with 95 % bounds (Student's t), of accuracy and
 the test set and on test and validation set together. Beside an accuracy: how many samples became wrong and right by it,
 and p, how often chance alone parts as many as unevenly (McNemar's exact test, two-sided). --fit-readout: gains of what
 the readout listens to, fitted on training samples, come before the epochs of fine-tuning. --set: of the experiment, for
-fine-tuning. --all-phases: recordings that are thinned to every k-th spike are looked at in all k phases of the
+fine-tuning. --control: the same fine-tuning in floating point too, which tells what of it is only more training.
+--all-phases: recordings that are thinned to every k-th spike are looked at in all k phases of the
 thinning, which make k disjoint sets of spikes of each. These are no samples of their own, and neither are the answers
 of several runs to the same recording: so there is no p, and beside the bounds over the runs, which say what other
 seeds would do, are bounds over recordings, which say what other recordings would do to these runs: of each the mean
@@ -45,7 +46,7 @@ import evprop
 from evprop import Spikes
 from evprop.config import load_config
 from evprop.datasets import Dataset, yin_yang
-from evprop.deploy import Settings, deploy
+from evprop.deploy import Settings, deploy, fine_tune
 from evprop.experiment import Experiment, build_experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
@@ -55,6 +56,7 @@ RATES = (0.03, 0.1, 0.3, 1.0)
 BITS = (8, 6, 4, 3, 2)
 STEPS = (0.5, 1.0, 2.0, 5.0)
 FINE_STEPS = (0.1, 0.2)  # of Yin-Yang
+CONTROL = "float, trained on alike"
 
 
 def main() -> None:
@@ -68,6 +70,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--all-phases", action="store_true")
+    parser.add_argument("--control", action="store_true")
     parser.add_argument("--size", type=int)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="for the search, and for agreement")
     arguments = parser.parse_args()
@@ -82,7 +85,7 @@ def main() -> None:
         changes=tuple(arguments.changes),
     )
     if arguments.table == "deploy":
-        deployed(arguments.runs, settings, arguments.size, arguments.all_phases)
+        deployed(arguments.runs, settings, arguments.size, arguments.all_phases, arguments.control)
         return
     if arguments.table == "rates":
         rates(arguments.runs, settings, arguments.size)
@@ -117,13 +120,14 @@ def test_set(experiment: Experiment, size: int | None) -> Dataset:
     return experiment.data["test"] if size is None else yin_yang("test", size=size)
 
 
-def deployed(runs: list[Path], settings: Settings, size: int | None, all_phases: bool) -> None:
+def deployed(runs: list[Path], settings: Settings, size: int | None, all_phases: bool, control: bool) -> None:
     """One row a run, then the paired differences."""
     if is_yin_yang(open_run(runs[0])[0]):
         print(f"inputs in steps of {settings.dt:g} ms: no classifier can pass {limit(settings.dt):.1f} %\n")
+    columns = ["quantised", "fine-tuned", *([CONTROL] if control else [])]
     changes = "wrong, right" if all_phases else "wrong, right, p"
-    print(f"| run | float | quantised | {changes} | fine-tuned | {changes} | spikes that agree | cores |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print(f"| run | float | {' | '.join(f'{name} | {changes}' for name in columns)} | spikes that agree | cores |")
+    print(f"|---|---:|{'---:|---:|' * len(columns)}---:|---:|")
     seen: list[dict[str, list[Looked]]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = None if size is None else Path(folder) / "test.npz"
@@ -137,10 +141,12 @@ def deployed(runs: list[Path], settings: Settings, size: int | None, all_phases:
             for name, state in (("quantised", found.quantised), ("fine-tuned", found.tuned)):
                 if state is not None:
                     states[name] = look(experiment, state.params, sets, state.simulator)
+            if control:
+                states[CONTROL] = look(experiment, tuned_in_float(run, settings), sets, experiment.simulator)
             seen.append(states)
             exact = states["float"][0]
             cells = [f"{exact.accuracy:.2f}"]
-            for name in ("quantised", "fine-tuned"):
+            for name in columns:
                 if name in states:
                     there = states[name][0]
                     cells.append(f"{there.accuracy:.2f} | {changed(exact, there, all_phases)}")
@@ -148,12 +154,19 @@ def deployed(runs: list[Path], settings: Settings, size: int | None, all_phases:
                     cells.append("nan | -")
             cells += [f"{found.quantised.agreement['hidden']:.1%}", str(len(found.placement.cores))]
             print(f"| {run.name} | {' | '.join(cells)} |", flush=True)
-    for name in ("quantised", "fine-tuned"):
-        if len(seen) > 1 and name in seen[0]:
-            pairs = [(states["float"], states[name]) for states in seen]
-            difference(f"{name}, test", [(before[:1], after[:1]) for before, after in pairs], all_phases)
-            if len(pairs[0][0]) > 1:
-                difference(f"{name}, test and validation", pairs, all_phases)
+    if len(seen) > 1:
+        for first, then in (*(("float", name) for name in columns), (CONTROL, "fine-tuned")):
+            if first in seen[0] and then in seen[0]:
+                pairs = [(states[first], states[then]) for states in seen]
+                difference(f"{first} to {then}, test", [(before[:1], after[:1]) for before, after in pairs], all_phases)
+                if len(pairs[0][0]) > 1:
+                    difference(f"{first} to {then}, test and validation", pairs, all_phases)
+
+
+def tuned_in_float(run: Path, settings: Settings) -> dict:
+    """The parameters after the same fine-tuning without the chip."""
+    experiment, params = open_run(run, settings.changes)
+    return fine_tune(run, experiment, params, experiment.simulator, experiment.loss, settings)
 
 
 def sets_of(experiment: Experiment, test: Dataset) -> list[list[Dataset]]:

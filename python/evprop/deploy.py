@@ -46,7 +46,7 @@ from .losses import CrossEntropy, Loss
 from .metrics import Evaluation, evaluate
 from .parameters import Array
 from .run import Run
-from .simulators import Exact, simulate
+from .simulators import Exact, Simulator, simulate
 from .train import fit
 
 SCALES = ("search", "max", "percentile")
@@ -175,7 +175,7 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
         if settings.readout:
             better = _with_gains(experiment, params, quantised.simulator, settings)
         if settings.epochs:
-            better = _fine_tune(run, experiment, better, quantised.simulator, aim, settings)
+            better = fine_tune(run, experiment, better, quantised.simulator, aim, settings)
         tuned = _state(experiment, params, better, quantised.simulator, test, settings)
     final = tuned or quantised
     placement = place(final.quantised.program)
@@ -261,9 +261,14 @@ def _state(
     return Deployed(params, simulator, simulator.quantise(net, params), seen, agreement)
 
 
-def _fine_tune(
-    run: Path, experiment: Experiment, params: dict[str, Array], simulator: Loihi2, loss: Loss, settings: Settings
+def fine_tune(
+    run: Path, experiment: Experiment, params: dict[str, Array], simulator: Simulator, loss: Loss, settings: Settings
 ) -> dict[str, Array]:
+    """Train the network of a run folder on another simulator; the parameters of its best epoch, or those given.
+
+    ``experiment``: of `open_run` with the settings' changes. A deployment's simulator is the chip's model; with the
+    run's own one this is what the same training does in floating point.
+    """
     tuned = {name: array.copy() for name, array in params.items()}
     training: Mapping[str, Any] = experiment.config["training"]
     callbacks: list[Callback] = [] if settings.clip_delays else [_WithinReach(MAX_DELAY * settings.dt)]
@@ -341,4 +346,4 @@ def _slower(experiment: Experiment, settings: Settings) -> list[str]:
     return changes
 
 
-__all__ = ("Deployed", "Deployment", "Settings", "deploy")
+__all__ = ("Deployed", "Deployment", "Settings", "deploy", "fine_tune")

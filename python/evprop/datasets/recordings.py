@@ -38,8 +38,8 @@ def recordings(
             or any other group (`split_groups`), or {"share": 0.1, "seed": 0} of each class (`split_share`).
         n_units, cache: see `read_hdf5`.
         merge, every, phase: see `merge_channels`; 1, 1 and 0 leave the recordings as they are.
-        all_phases: the training set has each recording ``every`` times, in each phase, one phase after the other; the
-            other sets stay in ``phase``.
+        all_phases: the training and the validation set have each recording ``every`` times, in each phase, one phase
+            after the other; the test set stays in ``phase``.
         subset, subset_seed: below 1, only that share of each class of the training set, drawn with the seed
             (`split_share`), for learning curves. The other sets stay whole.
     """
@@ -62,9 +62,13 @@ def recordings(
                 f"{whole.n_classes} {list(whole.class_names)[:4]}...; the files do not belong together."
             )
     if (merge, every) != (1, 1):
-        found = {name: merge_channels(part, merge, every, phase) for name, part in found.items()}
-        if all_phases:
-            found["train"] = merge_in_all_phases(whole, merge, every)
+        repeated = ("train", "validation") if all_phases else ()
+        found = {
+            name: merge_in_all_phases(part, merge, every)
+            if name in repeated
+            else merge_channels(part, merge, every, phase)
+            for name, part in found.items()
+        }
     return found
 
 
