@@ -23,18 +23,27 @@ pub trait Cells: Sized + Copy {
         growth: [Self; 2],
     );
 
-    /// What stands at `at`, times `growth`, and 0 where that is NaN. Returns whether it was anywhere.
+    /// Adds what stands at `at`, times `growth`, and 0 where that is NaN. Returns whether it was anywhere.
     ///
     /// # Safety
     ///
     /// All of `at` are less than the number of items.
-    unsafe fn look_up<const N: usize>(
+    unsafe fn gather<const N: usize>(
         simd: Simd,
         items: &[[Self; 2]],
         at: &[u16; N],
         growth: [Self; 2],
-        found: &mut [[Self; 2]; N],
+        into: Sums<'_, Self, N>,
     ) -> bool;
+}
+
+/// Where what has been looked up is added.
+#[derive(Debug)]
+pub struct Sums<'a, T, const N: usize> {
+    /// As it is.
+    pub plain: &'a mut [[T; 2]; N],
+    /// Times factors of its own (the first), if anyone asks.
+    pub leaning: Option<(&'a [[T; 2]; N], &'a mut [[T; 2]; N])>,
 }
 
 /// Whether places lie among `n`; `last`: the largest of them, lane by lane.
@@ -61,17 +70,21 @@ fn scatter_plain<T: Real, const N: usize>(cells: &mut [Cell<T>], at: &[u32; N], 
 }
 
 #[inline(always)]
-fn look_up_plain<T: Real, const N: usize>(
+fn gather_plain<T: Real, const N: usize>(
     items: &[[T; 2]],
     at: &[u16; N],
     growth: [T; 2],
-    found: &mut [[T; 2]; N],
+    mut into: Sums<'_, T, N>,
 ) -> bool {
     let mut lost = false;
-    for (&at, found) in at.iter().zip(found) {
+    for (k, &at) in at.iter().enumerate() {
         for (l, &item) in items[at as usize].iter().enumerate() {
             lost |= item.is_nan();
-            found[l] = if item.is_nan() { T::ZERO } else { item * growth[l] };
+            let found = if item.is_nan() { T::ZERO } else { item * growth[l] };
+            into.plain[k][l] += found;
+            if let Some((by, sums)) = &mut into.leaning {
+                sums[k][l] += found * by[k][l];
+            }
         }
     }
     lost
@@ -97,18 +110,18 @@ macro_rules! cells {
             }
 
             #[inline(always)]
-            unsafe fn look_up<const N: usize>(
+            unsafe fn gather<const N: usize>(
                 simd: Simd,
                 items: &[[Self; 2]],
                 at: &[u16; N],
                 growth: [Self; 2],
-                found: &mut [[Self; 2]; N],
+                into: Sums<'_, Self, N>,
             ) -> bool {
                 match simd {
-                    Simd::Baseline => look_up_plain(items, at, growth, found),
+                    Simd::Baseline => gather_plain(items, at, growth, into),
                     // SAFETY: the value exists only where AVX2 was found; the caller vouches for `at`.
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx2 | Simd::Avx512 => unsafe { $wide::look_up(items, at, growth, found) },
+                    Simd::Avx2 | Simd::Avx512 => unsafe { $wide::gather(items, at, growth, into) },
                 }
             }
         }
@@ -121,7 +134,7 @@ cells!(f64, double);
 /// Four arrivals in a vector.
 #[cfg(target_arch = "x86_64")]
 mod single {
-    use super::Cell;
+    use super::{Cell, Sums};
     use std::arch::x86_64::*;
 
     /// `growth` twice over.
@@ -175,17 +188,17 @@ mod single {
     /// All of `at` are less than the number of items.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub unsafe fn look_up<const N: usize>(
+    pub unsafe fn gather<const N: usize>(
         items: &[[f32; 2]],
         at: &[u16; N],
         growth: [f32; 2],
-        found: &mut [[f32; 2]; N],
+        Sums { plain, mut leaning }: Sums<'_, f32, N>,
     ) -> bool {
         const { assert!(N.is_multiple_of(4)) };
         let (growth, mut lost) = (twice(growth), _mm256_setzero_ps());
         // SAFETY: the caller vouches for `at`.
         let item = |at: u16| unsafe { items.as_ptr().add(at as usize).cast::<f64>() };
-        for (at, found) in at.as_chunks::<4>().0.iter().zip(found.as_chunks_mut::<4>().0) {
+        for (k, (at, sums)) in at.as_chunks::<4>().0.iter().zip(plain.as_chunks_mut::<4>().0).enumerate() {
             // SAFETY: an item is as long as the number that is read; no address is asked to be a multiple of anything.
             let all = unsafe {
                 let low = _mm_loadh_pd(_mm_load_sd(item(at[0])), item(at[1]));
@@ -195,17 +208,29 @@ mod single {
             let none = _mm256_cmp_ps::<_CMP_UNORD_Q>(all, all);
             lost = _mm256_or_ps(lost, none);
             let all = _mm256_andnot_ps(none, _mm256_mul_ps(all, growth));
-            // SAFETY: eight numbers are written.
-            unsafe { _mm256_storeu_ps(found.as_mut_ptr().cast(), all) };
+            add(sums, all);
+            if let Some((by, sums)) = &mut leaning {
+                // SAFETY: eight numbers are read.
+                let by = unsafe { _mm256_loadu_ps(by.as_chunks::<4>().0[k].as_ptr().cast()) };
+                add(&mut sums.as_chunks_mut::<4>().0[k], _mm256_mul_ps(all, by));
+            }
         }
         _mm256_movemask_ps(lost) != 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn add(sums: &mut [[f32; 2]; 4], more: __m256) {
+        let sums = sums.as_mut_ptr().cast();
+        // SAFETY: eight numbers are read and written.
+        unsafe { _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_loadu_ps(sums), more)) };
     }
 }
 
 /// Two arrivals in a vector, or one with its cell.
 #[cfg(target_arch = "x86_64")]
 mod double {
-    use super::Cell;
+    use super::{Cell, Sums};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -239,30 +264,43 @@ mod double {
     /// All of `at` are less than the number of items.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub unsafe fn look_up<const N: usize>(
+    pub unsafe fn gather<const N: usize>(
         items: &[[f64; 2]],
         at: &[u16; N],
         [mem, syn]: [f64; 2],
-        found: &mut [[f64; 2]; N],
+        Sums { plain, mut leaning }: Sums<'_, f64, N>,
     ) -> bool {
         const { assert!(N.is_multiple_of(2)) };
         let (growth, mut lost) = (_mm256_setr_pd(mem, syn, mem, syn), _mm256_setzero_pd());
         // SAFETY: the caller vouches for `at`; an item is two numbers.
         let item = |at: u16| unsafe { _mm_loadu_pd(items.as_ptr().add(at as usize).cast()) };
-        for (at, found) in at.as_chunks::<2>().0.iter().zip(found.as_chunks_mut::<2>().0) {
+        for (k, (at, sums)) in at.as_chunks::<2>().0.iter().zip(plain.as_chunks_mut::<2>().0).enumerate() {
             let all = _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(item(at[0])), item(at[1]));
             let none = _mm256_cmp_pd::<_CMP_UNORD_Q>(all, all);
             lost = _mm256_or_pd(lost, none);
             let all = _mm256_andnot_pd(none, _mm256_mul_pd(all, growth));
-            // SAFETY: four numbers are written.
-            unsafe { _mm256_storeu_pd(found.as_mut_ptr().cast(), all) };
+            add(sums, all);
+            if let Some((by, sums)) = &mut leaning {
+                // SAFETY: four numbers are read.
+                let by = unsafe { _mm256_loadu_pd(by.as_chunks::<2>().0[k].as_ptr().cast()) };
+                add(&mut sums.as_chunks_mut::<2>().0[k], _mm256_mul_pd(all, by));
+            }
         }
         _mm256_movemask_pd(lost) != 0
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn add(sums: &mut [[f64; 2]; 2], more: __m256d) {
+        let sums = sums.as_mut_ptr().cast();
+        // SAFETY: four numbers are read and written.
+        unsafe { _mm256_storeu_pd(sums, _mm256_add_pd(_mm256_loadu_pd(sums), more)) };
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Sums;
     use crate::math::{Real, Simd};
     use crate::test_problems::Draw;
 
@@ -305,15 +343,23 @@ mod tests {
                 items[at[k] as usize] = [T::of(f64::NAN); 2];
             }
             let growth = [T::of(0.5), T::of(3.0)];
+            let by = pairs::<T>(&mut draw);
             for simd in Simd::available() {
-                let mut found = [[T::ONE; 2]; N];
-                // SAFETY: there are 64 items.
-                let lost = unsafe { T::look_up(simd, &items, &at, growth, &mut found) };
-                assert_eq!(lost, nowhere.is_some(), "{simd:?}, {nowhere:?}");
-                for (k, found) in found.into_iter().enumerate() {
-                    let [mem, syn] = items[at[k] as usize];
-                    let wanted = if nowhere == Some(k) { [T::ZERO; 2] } else { [mem * growth[0], syn * growth[1]] };
-                    assert_eq!(found, wanted, "{simd:?}, {nowhere:?}, item {k}");
+                for asked in [false, true] {
+                    let (mut plain, mut leaning) = ([[T::ONE; 2]; N], [[T::HALF; 2]; N]);
+                    let into = Sums { plain: &mut plain, leaning: asked.then_some((&by, &mut leaning)) };
+                    // SAFETY: there are 64 items.
+                    let lost = unsafe { T::gather(simd, &items, &at, growth, into) };
+                    assert_eq!(lost, nowhere.is_some(), "{simd:?}, {nowhere:?}");
+                    for k in 0..N {
+                        for l in 0..2 {
+                            let item = items[at[k] as usize][l];
+                            let found = if nowhere == Some(k) { T::ZERO } else { item * growth[l] };
+                            assert_eq!(plain[k][l], T::ONE + found, "{simd:?}, {nowhere:?}, item {k}");
+                            let leant = if asked { found * by[k][l] } else { T::ZERO };
+                            assert_eq!(leaning[k][l], T::HALF + leant, "{simd:?}, {nowhere:?}, item {k}");
+                        }
+                    }
                 }
             }
         }

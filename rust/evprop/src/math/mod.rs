@@ -8,7 +8,7 @@ pub mod sums;
 pub mod ticks;
 pub mod turned;
 
-pub use cells::{Cell, Cells, cell, within};
+pub use cells::{Cell, Cells, Sums, cell, within};
 pub use lines::Lines;
 pub use real::Real;
 pub use simd::{Simd, prefetch, prefetch_all};

@@ -17,8 +17,8 @@
 //!
 //! and a synapse only gathers X and Y; what belongs to the synapse comes in once a step ([`Rows::settle`]).
 use super::table::{Near, View};
-use crate::math::sums::{add, folded};
-use crate::math::{Real, Simd, Ticks, prefetch, within};
+use crate::math::sums::folded;
+use crate::math::{Real, Simd, Sums, Ticks, prefetch, within};
 use crate::neuron::modes::{self as neuron, Pace};
 use crate::projection::{DelayKind, Synapses};
 use crate::record::grid::Grid;
@@ -30,9 +30,6 @@ const PARTS: u32 = 64;
 
 /// How much too early arrivals are placed, in windows.
 pub const SLACK: f64 = 2.0 / PARTS as f64;
-
-/// Numbers of a block: a pair a lane.
-const PAIRS: usize = 2 * BLOCK;
 
 /// P and Q of lambda at `span` ms after the instant that they refer to.
 #[inline(always)]
@@ -54,7 +51,7 @@ pub struct Rows<T> {
     /// Delays in parts of a window.
     delay: Vec<[u16; BLOCK]>,
     /// `w gamma e^{d/tau_mem}` and `w e^{d/tau_syn}`; empty where nobody asks when spikes set out.
-    pairs: Vec<[T; PAIRS]>,
+    pairs: Vec<[[T; 2]; BLOCK]>,
 }
 
 impl<T: Real> Rows<T> {
@@ -81,9 +78,7 @@ impl<T: Real> Rows<T> {
                     let mut own = [[T::ZERO; 2]; BLOCK];
                     let weight = &row.weight[first..(first + BLOCK).min(n_post)];
                     neuron::pairs(simd, pace, weight, &d, &mut own);
-                    let mut flat = [T::ZERO; PAIRS];
-                    flat.copy_from_slice(own.as_flattened());
-                    pairs.push(flat);
+                    pairs.push(own);
                 }
             }
         }
@@ -129,7 +124,7 @@ impl<T: Real> Rows<T> {
     #[inline(always)]
     pub fn slope(&self, sender: usize, k: usize, (x, y): (T, T)) -> T {
         let Some(pairs) = self.pairs.get(sender * self.wide + k / BLOCK) else { return T::ZERO };
-        let [mem, syn] = [pairs[2 * (k % BLOCK)] * x, pairs[2 * (k % BLOCK) + 1] * y];
+        let [mem, syn] = [pairs[k % BLOCK][0] * x, pairs[k % BLOCK][1] * y];
         self.pace.slope(mem, syn)
     }
 
@@ -202,7 +197,7 @@ pub struct Looks<T> {
     /// Place in the table of the block.
     at: [[u16; BLOCK]; TOGETHER],
     /// By spike: sums over its arrivals.
-    sums: Vec<[T; PAIRS]>,
+    sums: Vec<[[T; 2]; BLOCK]>,
     /// Synapses whose targets have a node near.
     pub near: Vec<Near>,
 }
@@ -218,12 +213,14 @@ impl<T: Real> Looks<T> {
     fn reset(&mut self, spikes: usize) {
         self.near.clear();
         self.sums.clear();
-        self.sums.resize(spikes, [T::ZERO; PAIRS]);
+        self.sums.resize(spikes, [[T::ZERO; 2]; BLOCK]);
     }
 
     /// `dL/dt` of a spike, as far as the table knows.
     pub fn total(&self, spike: usize, pace: Pace) -> T {
-        let [mem, syn] = folded(self.sums[spike]);
+        let mut flat = [T::ZERO; 2 * BLOCK];
+        flat.copy_from_slice(self.sums[spike].as_flattened());
+        let [mem, syn] = folded(flat);
         pace.slope(mem, syn)
     }
 
@@ -250,23 +247,23 @@ impl<T: Real> Looks<T> {
         simd: Simd,
         (b, items): (usize, &[[T; 2]]),
         growth: [T; 2],
-        pairs: Option<&[T; PAIRS]>,
+        pairs: Option<&[[T; 2]; BLOCK]>,
         sums: &mut [[T; 2]],
         place: Place<'_, T>,
     ) {
-        let mut found = [[T::ZERO; 2]; BLOCK];
-        // SAFETY: the caller vouches for the places.
-        let lost = unsafe { T::look_up(simd, items, &self.at[b], growth, &mut found) };
-        let mut more = Aligned([T::ZERO; PAIRS]);
-        more.0.copy_from_slice(found.as_flattened());
-        if let Some(pairs) = pairs {
-            let mut own = self.sums[place.spike];
-            for l in 0..PAIRS {
-                own[l] += more.0[l] * pairs[l];
+        let leaning = pairs.map(|pairs| (pairs, &mut self.sums[place.spike]));
+        let lost = if let Some(sums) = sums.first_chunk_mut() {
+            // SAFETY: the caller vouches for the places.
+            unsafe { T::gather(simd, items, &self.at[b], growth, Sums { plain: sums, leaning }) }
+        } else {
+            let mut found = [[T::ZERO; 2]; BLOCK];
+            // SAFETY: as above.
+            let lost = unsafe { T::gather(simd, items, &self.at[b], growth, Sums { plain: &mut found, leaning }) };
+            for (sum, found) in sums.as_flattened_mut().iter_mut().zip(found.as_flattened()) {
+                *sum += *found;
             }
-            self.sums[place.spike] = own;
-        }
-        add(sums.as_flattened_mut(), &more.0);
+            lost
+        };
         if lost {
             let Place { spike, unit, synapses, first, n } = place;
             for k in (0..n).filter(|&k| items[self.at[b][k] as usize][0].is_nan()) {
@@ -276,10 +273,6 @@ impl<T: Real> Looks<T> {
         }
     }
 }
-
-/// A vector on cache lines of its own.
-#[repr(align(64))]
-struct Aligned<T>([T; PAIRS]);
 
 /// A block of synapses of one row.
 #[derive(Debug, Clone, Copy)]
