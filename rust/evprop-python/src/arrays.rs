@@ -1,13 +1,15 @@
-//! NumPy arrays in, without copies: exact dtype, C order, or an error that says what was given and what is needed.
+//! NumPy arrays in, without copies but of large parameters: exact dtype, C order, or an error that says what was given and what is needed.
 use evprop::cuda::Number;
+use evprop::math::Lines;
 use evprop::spikes::SpikeBatch;
 use numpy::{Element, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::errors::{named, raise};
+use crate::memory::LARGE;
 
 /// A scalar that NumPy and the core share.
-pub trait Scalar: Number + Element {
+pub trait Scalar: Number + Element + Default {
     /// Its bits.
     fn bits(self) -> u64;
 }
@@ -24,8 +26,11 @@ impl Scalar for f32 {
     }
 }
 
-/// A borrowed array, held for the length of a call.
-pub struct Array<'py, T: Element>(PyReadonlyArrayDyn<'py, T>);
+/// A borrowed array, held for the length of a call, and its values if they have been copied.
+pub struct Array<'py, T: Element> {
+    array: PyReadonlyArrayDyn<'py, T>,
+    copy: Option<Lines<T>>,
+}
 
 impl<'py, T: Element> Array<'py, T> {
     /// Takes `object`, called `name` in errors; `dtype` is what `T` is called.
@@ -44,18 +49,32 @@ impl<'py, T: Element> Array<'py, T> {
             let message = format!("{name} is not C-contiguous; use np.ascontiguousarray({name})");
             return Err(named(py, "ShapeError", &message));
         }
-        Ok(Self(array))
+        Ok(Self { array, copy: None })
+    }
+
+    /// The same; values that a call reads again and again, spike after spike, are copied to where large arrays of the core lie.
+    fn close_by(mut self) -> Self
+    where
+        T: Scalar,
+    {
+        let values = self.slice();
+        if size_of_val(values) >= LARGE {
+            let mut copy = Lines::new(T::default(), values.len());
+            copy.copy_from_slice(values);
+            self.copy = Some(copy);
+        }
+        self
     }
 
     /// Shape.
     pub fn shape(&self) -> &[usize] {
-        self.0.shape()
+        self.array.shape()
     }
 
     /// All values, row by row.
     pub fn slice(&self) -> &[T] {
         // Contiguity was checked above.
-        self.0.as_slice().unwrap_or(&[])
+        self.copy.as_deref().unwrap_or_else(|| self.array.as_slice().unwrap_or(&[]))
     }
 }
 
@@ -118,7 +137,7 @@ pub fn parameters<'py, T: Scalar>(
     params: &[Bound<'py, PyAny>],
 ) -> PyResult<Vec<Array<'py, T>>> {
     let name = |k: usize| network.layout().get(k).map_or("parameter", |slot| slot.name.as_str());
-    params.iter().enumerate().map(|(k, p)| Array::new(p, name(k), T::NAME)).collect()
+    params.iter().enumerate().map(|(k, p)| Ok(Array::new(p, name(k), T::NAME)?.close_by())).collect()
 }
 
 const START: u64 = 0xcbf2_9ce4_8422_2325;

@@ -7,6 +7,7 @@ mod enter;
 mod errors;
 mod loihi2;
 mod losses;
+mod memory;
 mod network;
 mod observed;
 mod optim;
@@ -22,6 +23,7 @@ use pyo3::prelude::*;
 /// The compiled core of evprop.
 #[pymodule(gil_used = true)]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    memory::survive_fork();
     m.add_class::<network::CoreNetwork>()?;
     m.add_class::<record::CoreRecord>()?;
     m.add_class::<loihi2::CoreLoihi2>()?;

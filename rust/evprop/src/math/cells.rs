@@ -42,9 +42,12 @@ pub trait Cells: Sized + Copy {
 pub struct Sums<'a, T, const N: usize> {
     /// As it is.
     pub plain: &'a mut [[T; 2]; N],
-    /// Times factors of its own (the first), if anyone asks.
-    pub leaning: Option<(&'a [[T; 2]; N], &'a mut [[T; 2]; N])>,
+    /// Times factors of its own, if anyone asks.
+    pub leaning: Option<Leaning<'a, T, N>>,
 }
+
+/// Factors, and where their products are added.
+pub type Leaning<'a, T, const N: usize> = (&'a [[T; 2]; N], &'a mut [[T; 2]; N]);
 
 /// Whether places lie among `n`; `last`: the largest of them, lane by lane.
 #[inline(always)]
