@@ -49,7 +49,8 @@ def test_gradients_lie_where_huge_pages_were_asked_for():
             low, high = (int(bound, 16) for bound in bounds.groups())
         elif line.startswith("VmFlags:") and low <= start < high:
             flags = line.split()[1:]
-    assert flags is not None and "hg" in flags
+    assert flags is not None
+    assert "hg" in flags
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
