@@ -170,6 +170,7 @@ def test_the_readout_is_fitted_and_scales_are_searched_by_classes(some: Path, tm
         (["--towards", "float"], "compares the classes of a CrossEntropy"),
         (["--data", "nowhere.npz"], "no such file"),
         (["--set", "training.averages=0.9"], "averages"),
+        (["--set", "populations.hidden.v_reset=0.2"], "populations belongs to the trained network"),
     ],
 )
 def test_errors_are_messages_and_nothing_is_written(run: Path, tmp_path: Path, arguments: list, message: str) -> None:

@@ -53,6 +53,8 @@ SCALES = ("search", "max", "percentile")
 RATES = {"labels": 0.3, "float": 0.02}
 """What fine-tuning may aim at, and its first learning rates as a share of the run's (docs/results/loihi2.md)."""
 NETX_BIAS_EXPONENT = 6
+OF_THE_NETWORK = ("populations", "projections", "loss", "simulator", "duration")
+"""Settings that are none of fine-tuning's."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
         raise ConfigError(f"gains of a readout cannot be fitted to {settings.readout} samples.")
     write = _writer(out, settings)  # a missing extra is said now and not after training
     experiment, params = open_run(run, settings.changes)
+    _check_changes(run, experiment)
     aim = _aim(experiment, params, settings)  # what cannot be imitated is said now too
     if settings.readout:
         linear_readout(experiment.net, experiment.config.build("loss"))
@@ -186,6 +189,16 @@ def deploy(run: Path, settings: Settings, *, out: Path | None = None, data: Path
     if out is not None:
         write(out, final.quantised.program)
     return Deployment(test, exact, quantised, tuned, placement, counts, out, settings)
+
+
+def _check_changes(run: Path, experiment: Experiment) -> None:
+    trained = load_config(run / "config.toml").values
+    for key in OF_THE_NETWORK:
+        if experiment.config.values.get(key) != trained.get(key):
+            raise ConfigError(
+                f"{key} belongs to the trained network and stays; fine-tuning may change data, augment, regularisers, "
+                "optimiser, training and seed."
+            )
 
 
 def _writer(out: Path | None, settings: Settings) -> Callable[[Path, Loihi2Program], None]:
