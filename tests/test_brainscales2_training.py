@@ -118,6 +118,25 @@ def test_settings_of_delgrads_and_fast_and_deeps_nets() -> None:
     assert {p.tau_mem for n, p in deep.net.populations.items() if n != "input"} == {1.0}
 
 
+@pytest.mark.parametrize(
+    ("task", "parameters"),
+    [
+        ("five-hidden", 70),
+        ("five-hidden-dendritic", 43),
+        ("thirty-hidden", 420),
+        ("thirty-hidden-axonal", 244),
+        ("thirty-hidden-dendritic", 243),
+        ("thirty-hidden-weights", 210),
+    ],
+)
+def test_recipes_of_our_own_have_delgrads_nets(task: str, parameters: int) -> None:
+    """Their nets, their loss, no more epochs than theirs, and the schedule ends with the training."""
+    e, theirs = (build_experiment(load_config(f"yin-yang-{name}")) for name in (task, "delgrad"))
+    assert e.net.n_trainable == parameters
+    assert e.loss == theirs.loss
+    assert e.config["training.epochs"] == e.config["optimiser.schedule.over"] <= 300
+
+
 @pytest.mark.parametrize("task", ["yin-yang-jitter", "yin-yang-jitter-weights"])
 def test_jittered_nets_have_no_other_distortion(task: str) -> None:
     sim = build_experiment(load_config(task, ["simulator.spike_jitter=0.1"])).simulator
@@ -182,10 +201,20 @@ def test_it_learns_from_the_membrane_that_the_converter_shows() -> None:
     np.testing.assert_allclose(codes, np.rint(codes), atol=1e-9)
 
 
+@pytest.mark.parametrize("mean_and_std", [None, (3.0, 2.0)], ids=["shipped", "wide"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_delgrads_loop_in_closed_form_has_the_same_gradients(closed_form: Any, seed: int) -> None:
-    """Weights and delays of the 4-5-3 net, large gradients of single samples dropped; theirs is half our unit of weight."""
-    e = build_experiment(load_config("yin-yang-five-hidden", [f"seed={seed}"]))
+def test_delgrads_loop_in_closed_form_has_the_same_gradients(
+    closed_form: Any, mean_and_std: tuple[float, float] | None, seed: int
+) -> None:
+    """Weights and delays of the 4-5-3 net, large gradients of single samples dropped; theirs is half our unit of weight.
+
+    All outputs spike: where one does not, theirs bump weights in place of a step.
+    """
+    changes = [f"seed={seed}"]
+    if mean_and_std is not None:
+        wide = '{{kind="Normal", mean={}, std={}}}'.format(*mean_and_std)
+        changes += [f"projections.{name}.weight={wide}" for name in ("input_hidden", "hidden_output")]
+    e = build_experiment(load_config("yin-yang-five-hidden", changes))
     params, data = e.init(), e.data["train"]
     names = ("input_hidden", "hidden_output")
     delays = [params[f"{name}.delay"] for name in names]

@@ -117,12 +117,12 @@ def draw_bars(rows: list[tuple[str, np.ndarray, np.ndarray]], path: Path) -> Non
 
 
 def draw_rasters(experiment: Any, params: Any, full: Any, ideal: Any, path: Path) -> None:
-    """One test sample: ideal in grey, thirty trials with one group of distortions on top."""
+    """One test sample: ideal in grey, thirty trials with one group of distortions on top, and with all."""
     import matplotlib.pyplot as plt
 
     test = experiment.data["test"]
-    panels = ("time constants", "gains", "threshold noise", "spike jitter", "membrane range", "all")
-    figure, grid = plt.subplots(2, 3, figsize=(9.0, 5.4), sharex=True, sharey=True, layout="constrained")
+    panels = (*GROUPS, "all")
+    figure, grid = plt.subplots(3, 3, figsize=(9.0, 7.6), sharex=True, sharey=True, layout="constrained")
     for axes, name in zip(grid.ravel(), panels, strict=True):
         keep = (*GROUPS.get(name, tuple(OFF)), "copies")
         sim = full.without(*(n for n in OFF if n not in keep)) if name != "all" else full
@@ -136,7 +136,7 @@ def draw_rasters(experiment: Any, params: Any, full: Any, ideal: Any, path: Path
                 axes.scatter(spikes.times, spikes.units.astype(int) + base, s=size, c=colour, lw=0)
         axes.set_title(name, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid[1]:
+    for axes in grid[-1]:
         axes.set_xlabel("time (us on the chip)")
     for axes in grid[:, 0]:
         axes.set_ylabel("hidden, then output")
