@@ -16,9 +16,9 @@ from evprop import init, losses, readouts
 LINUX = sys.platform == "linux"
 
 
-def problem():
+def problem(hidden=256):
     net = evprop.Network(
-        {"input": evprop.Input(700), "hidden": evprop.LIF(256), "output": evprop.LI(20)},
+        {"input": evprop.Input(700), "hidden": evprop.LIF(hidden), "output": evprop.LI(20)},
         [
             evprop.Dense("input", "hidden", weight=init.Normal(0.026, 0.01)),
             evprop.Dense("hidden", "output", weight=init.Normal(0.0, 0.03)),
@@ -38,10 +38,11 @@ def problem():
 
 
 @pytest.mark.skipif(not LINUX, reason="huge pages are asked for on Linux alone")
-def test_gradients_lie_where_huge_pages_were_asked_for():
+@pytest.mark.parametrize("hidden", [256, 512], ids=["less than a page", "more"])
+def test_gradients_lie_where_huge_pages_were_asked_for(hidden):
     if not Path("/sys/kernel/mm/transparent_hugepage").is_dir():
         pytest.skip("this kernel has no transparent huge pages")
-    _, grads = problem()()
+    _, grads = problem(hidden)()
     start = grads["input_hidden.weight"].ctypes.data
     flags = None
     for line in Path("/proc/self/smaps").read_text().splitlines():

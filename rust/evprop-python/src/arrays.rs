@@ -52,8 +52,8 @@ impl<'py, T: Element> Array<'py, T> {
         Ok(Self { array, copy: None })
     }
 
-    /// The same; values that a call reads again and again, spike after spike, are copied to where large arrays of the core lie.
-    fn close_by(mut self) -> Self
+    /// Copies its values to where large arrays of the core lie.
+    fn bring_close(&mut self)
     where
         T: Scalar,
     {
@@ -63,7 +63,6 @@ impl<'py, T: Element> Array<'py, T> {
             copy.copy_from_slice(values);
             self.copy = Some(copy);
         }
-        self
     }
 
     /// Shape.
@@ -131,13 +130,20 @@ pub fn spike_list<'py>(inputs: &[Bound<'py, PyAny>]) -> PyResult<Vec<Spikes<'py>
     inputs.iter().map(Spikes::new).collect()
 }
 
-/// The arrays of `params`, named as in `network`'s layout.
+/// The arrays of `params`, named as in `network`'s layout. Weights that are read row by row, arrival after arrival, are copied.
 pub fn parameters<'py, T: Scalar>(
     network: &evprop::network::Network,
     params: &[Bound<'py, PyAny>],
 ) -> PyResult<Vec<Array<'py, T>>> {
     let name = |k: usize| network.layout().get(k).map_or("parameter", |slot| slot.name.as_str());
-    params.iter().enumerate().map(|(k, p)| Ok(Array::new(p, name(k), T::NAME)?.close_by())).collect()
+    let mut arrays: Vec<_> =
+        params.iter().enumerate().map(|(k, p)| Array::new(p, name(k), T::NAME)).collect::<PyResult<_>>()?;
+    for (q, projection) in network.projections().iter().enumerate() {
+        if let Some(weight) = arrays.get_mut(network.weight_slot(q)).filter(|_| projection.delay.keeps_order()) {
+            weight.bring_close();
+        }
+    }
+    Ok(arrays)
 }
 
 const START: u64 = 0xcbf2_9ce4_8422_2325;

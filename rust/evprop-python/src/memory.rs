@@ -1,9 +1,9 @@
-//! Large arrays of the core lie side by side on huge pages, where Linux gives them to who asks for them.
+//! Large arrays of the core lie on huge pages, where Linux gives them to who asks for them.
 //!
 //! A step of training goes through some megabytes of synapses, gradients and arrivals again and again, about what the second-level
 //! cache holds. Scattered over pages of 4 KiB they meet in the same sets of it, and few of their addresses are known to the
-//! processor at a time; on pages of 2 MiB neither happens (S-learn takes 0.85 of the time). Debian and Ubuntu give such
-//! pages only where they are asked for. Small memory is the system's business.
+//! processor at a time; on pages of 2 MiB neither happens. Debian and Ubuntu give such pages only where they are asked for.
+//! Arrays that fill one are mapped alone; those that do not share some, in a heap (dlmalloc's); small memory is the system's business.
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Where large arrays come from.
@@ -14,9 +14,9 @@ static MEMORY: Memory = Memory;
 
 #[cfg(not(target_os = "linux"))]
 mod large {
-    pub use std::alloc::System as Large;
+    pub use std::alloc::{System as Alone, System as HEAP};
     pub const LARGE: usize = usize::MAX;
-    pub static HEAP: Large = Large;
+    pub const ALONE: usize = usize::MAX;
     pub fn survive_fork() {}
 }
 
@@ -31,35 +31,45 @@ mod large {
     /// What counts as large, bytes.
     pub const LARGE: usize = 16 << 10;
 
+    /// What is mapped alone, bytes.
+    pub const ALONE: usize = HUGE;
+
     /// A huge page of x86-64, bytes; of arm64 with pages of 4 KiB.
     const HUGE: usize = 2 << 20;
 
-    /// Memory in huge pages, from the system.
+    /// The least that can be mapped, bytes; more on some machines with arm64.
+    const PAGE: usize = 64 << 10;
+
+    /// New memory, all zero, on huge pages as far as it fills them; null where there is none. `size`: of whole pages.
+    fn mapped(size: usize) -> *mut u8 {
+        let Some(room) = size.checked_add(HUGE) else { return null_mut() };
+        // SAFETY: a new mapping, of which all but `size` bytes that begin a huge page are given back.
+        unsafe {
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            let all = libc::mmap(null_mut(), room, access, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+            if all == libc::MAP_FAILED {
+                return null_mut();
+            }
+            let before = all.align_offset(HUGE);
+            let start = all.byte_add(before);
+            if before > 0 {
+                libc::munmap(all, before);
+            }
+            libc::munmap(start.byte_add(size), HUGE - before);
+            // A wish: where it is not granted, pages are small.
+            libc::madvise(start, size, libc::MADV_HUGEPAGE);
+            start.cast()
+        }
+    }
+
+    /// Memory for the heap.
     struct Pages;
 
     // SAFETY: what `alloc` gives is mapped for this alone until `free` or `free_part` unmap it.
     unsafe impl Allocator for Pages {
         fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
-            let none = (null_mut(), 0, 0);
-            let Some(size) = size.checked_next_multiple_of(HUGE) else { return none };
-            let Some(room) = size.checked_add(HUGE) else { return none };
-            // SAFETY: a new mapping, of which all but `size` bytes that begin a huge page are given back.
-            unsafe {
-                let access = libc::PROT_READ | libc::PROT_WRITE;
-                let all = libc::mmap(null_mut(), room, access, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
-                if all == libc::MAP_FAILED {
-                    return none;
-                }
-                let before = all.align_offset(HUGE);
-                let start = all.byte_add(before);
-                if before > 0 {
-                    libc::munmap(all, before);
-                }
-                libc::munmap(start.byte_add(size), HUGE - before);
-                // A wish: where it is not granted, pages are small.
-                libc::madvise(start, size, libc::MADV_HUGEPAGE);
-                (start.cast(), size, 0)
-            }
+            let size = size.next_multiple_of(HUGE);
+            (mapped(size), size, 0)
         }
 
         fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {
@@ -121,6 +131,33 @@ mod large {
         }
     }
 
+    /// Arrays of a huge page and more are mapped alone: they go back as they end, and can grow where they lie.
+    #[derive(Clone, Copy)]
+    pub struct Alone;
+
+    // SAFETY: mappings, of which each is one array's.
+    unsafe impl GlobalAlloc for Alone {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            mapped(layout.size().next_multiple_of(PAGE))
+        }
+
+        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+            mapped(layout.size().next_multiple_of(PAGE))
+        }
+
+        unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+            // SAFETY: a mapping of this size.
+            unsafe { libc::munmap(start.cast(), layout.size().next_multiple_of(PAGE)) };
+        }
+
+        unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            let [old, new] = [layout.size(), size].map(|size| size.next_multiple_of(PAGE));
+            // SAFETY: a mapping of the old size.
+            let moved = unsafe { libc::mremap(start.cast(), old, new, libc::MREMAP_MAYMOVE) };
+            if moved == libc::MAP_FAILED { null_mut() } else { moved.cast() }
+        }
+    }
+
     // SAFETY: dlmalloc's own promises.
     unsafe impl GlobalAlloc for Large {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -157,41 +194,83 @@ mod large {
     }
 }
 
-use large::HEAP;
+use large::{ALONE, Alone, HEAP};
 pub use large::{LARGE, survive_fork};
+
+/// Where memory of some size comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    System,
+    Heap,
+    Alone,
+}
+
+impl From {
+    fn of(size: usize, align: usize) -> Self {
+        // What is mapped alone and grows may move to any page.
+        const PAGE: usize = 4 << 10;
+        if size < LARGE || align > PAGE {
+            Self::System
+        } else if size < ALONE {
+            Self::Heap
+        } else {
+            Self::Alone
+        }
+    }
+}
 
 // SAFETY: memory goes back to where it came from, which its size tells.
 unsafe impl GlobalAlloc for Memory {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that both ask for, here and below.
-        unsafe { if layout.size() < LARGE { System.alloc(layout) } else { HEAP.alloc(layout) } }
+        // SAFETY: the caller's promises are those that all of them ask for, here and below.
+        unsafe {
+            match From::of(layout.size(), layout.align()) {
+                From::System => System.alloc(layout),
+                From::Heap => HEAP.alloc(layout),
+                From::Alone => Alone.alloc(layout),
+            }
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { if layout.size() < LARGE { System.alloc_zeroed(layout) } else { HEAP.alloc_zeroed(layout) } }
+        unsafe {
+            match From::of(layout.size(), layout.align()) {
+                From::System => System.alloc_zeroed(layout),
+                From::Heap => HEAP.alloc_zeroed(layout),
+                From::Alone => Alone.alloc_zeroed(layout),
+            }
+        }
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { if layout.size() < LARGE { System.dealloc(start, layout) } else { HEAP.dealloc(start, layout) } }
+        unsafe {
+            match From::of(layout.size(), layout.align()) {
+                From::System => System.dealloc(start, layout),
+                From::Heap => HEAP.dealloc(start, layout),
+                From::Alone => Alone.dealloc(start, layout),
+            }
+        }
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above; where it moves from one to the other, what fits is copied, and the two do not overlap.
+        let from = From::of(layout.size(), layout.align());
+        // SAFETY: as above; where it moves from one to another, what fits is copied, and the two do not overlap.
         unsafe {
-            match (layout.size() < LARGE, size < LARGE) {
-                (true, true) => System.realloc(start, layout, size),
-                (false, false) => HEAP.realloc(start, layout, size),
-                _ => {
-                    let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-                    if !moved.is_null() {
-                        std::ptr::copy_nonoverlapping(start, moved, layout.size().min(size));
-                        self.dealloc(start, layout);
-                    }
-                    moved
-                }
+            if from == From::of(size, layout.align()) {
+                return match from {
+                    From::System => System.realloc(start, layout, size),
+                    From::Heap => HEAP.realloc(start, layout, size),
+                    From::Alone => Alone.realloc(start, layout, size),
+                };
             }
+            let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !moved.is_null() {
+                std::ptr::copy_nonoverlapping(start, moved, layout.size().min(size));
+                self.dealloc(start, layout);
+            }
+            moved
         }
     }
 }
