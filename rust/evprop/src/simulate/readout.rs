@@ -6,7 +6,7 @@ use crate::neuron::constants::Neuron;
 use crate::neuron::kernels;
 use crate::neuron::reach::{Reaches, Weighting};
 use crate::record::arrivals::{Afferent, Arrival, Sorted};
-use crate::record::spans::Spans;
+use crate::record::spans::{Span, Spans};
 use crate::record::{Peak, Readout};
 
 /// What one population looks like in one sample.
@@ -109,38 +109,47 @@ impl<T: Real> View<'_, T> {
         }
     }
 
+    /// Instants are looked at in turn, and of each neuron's span that reaches over several of them only the first look begins
+    /// at its start: an arrival is added at the next look alone, and `(u, i)` flows from there to the one after it.
     fn sample(&self, times: &[f64], y: &mut [f64]) {
         let c = self.constants;
         let n = c.n;
-        for (j, &t) in times.iter().enumerate() {
-            for i in 0..n {
-                let neuron = c.neuron(i);
-                let span = self.spans.seen_at(i, t);
-                let (u, b) = (span.u.f64(), neuron.bias.f64());
-                y[j * n + i] = if span.held {
-                    u + b
-                } else {
-                    let (d, tm, ts) = ((t - span.start).max(0.0), neuron.tau_mem.f64(), neuron.tau_syn.f64());
-                    b + u * kernels::decay(d, tm) + span.i.f64() * kernels::kappa(d, tm, ts)
-                };
-            }
-        }
-        let mut memo = Memo::new();
+        let mut currents = vec![0.0f64; times.len() * n];
+        let mut memo = [Memo::new(), Memo::new()];
         self.each_arrival(|i, s, w| {
             let span = self.spans.at_arrival(i, s);
-            if span.held {
+            let j = times.partition_point(|&t| t <= s);
+            if span.held || times.get(j).is_none_or(|&t| t > span.end) {
                 return;
             }
-            let from = times.partition_point(|&t| t <= s);
-            for (j, &t) in times.iter().enumerate().skip(from) {
-                if t > span.end {
-                    break;
-                }
-                let neuron = c.neuron(i);
-                let kappa = || kernels::kappa(t - s, neuron.tau_mem.f64(), neuron.tau_syn.f64());
-                y[j * n + i] += w.f64() * memo.get(neuron, s, t - s, kappa);
-            }
+            let (neuron, d) = (c.neuron(i), times[j] - s);
+            let (tm, ts) = (neuron.tau_mem.f64(), neuron.tau_syn.f64());
+            y[j * n + i] += w.f64() * memo[0].get(neuron, s, d, || kernels::kappa(d, tm, ts));
+            currents[j * n + i] += w.f64() * memo[1].get(neuron, s, d, || kernels::decay(d, ts));
         });
+        for i in 0..n {
+            let neuron = c.neuron(i);
+            let (tm, ts) = (neuron.tau_mem.f64(), neuron.tau_syn.f64());
+            // A span, an instant in it, and the state then.
+            let mut last: Option<(&Span<T>, f64, f64, f64)> = None;
+            for (j, &t) in times.iter().enumerate() {
+                let span = self.spans.seen_at(i, t);
+                if span.held {
+                    y[j * n + i] = span.u.f64() + neuron.bias.f64();
+                    continue;
+                }
+                let (from, u, current) = match last {
+                    Some((seen, from, u, current)) if std::ptr::eq(seen, span) => (from, u, current),
+                    _ => (span.start, span.u.f64(), span.i.f64()),
+                };
+                let d = (t - from).max(0.0);
+                let at = j * n + i;
+                y[at] += u * kernels::decay(d, tm) + current * kernels::kappa(d, tm, ts);
+                currents[at] += current * kernels::decay(d, ts);
+                last = Some((span, t, y[at], currents[at]));
+                y[at] += neuron.bias.f64();
+            }
+        }
     }
 
     /// The largest voltage and when; a neuron that spiked has reached its threshold.
