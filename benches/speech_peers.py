@@ -3,6 +3,7 @@
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff snntorch --dt 10 --seconds 300
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff dcls --dt 10 --seconds 300
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff rates --dt 10 --seconds 300
+    EVPROP_DATA=... python benches/speech_peers.py fsdd-ff cnn --dt 10 --seconds 100
 
 The data set, its augmentation and its validation set are those of the shipped experiment; spikes are counted on a grid
 of steps of dt. snntorch: `RSynaptic`, 256 recurrent neurons, no delays. dcls: 256 feed-forward neurons behind one
@@ -12,7 +13,9 @@ first quarter; so their parameters are as many as those of the experiments `fsdd
 512 apart. rates: for what spikes cost, 256 feed-forward neurons without any, rectified sums over the last 60 ms with a
 weight for each step, read as evprop's are, by an integral that falls with e^{-t/300 ms}; by one for each of --windows,
 e^{-t/tau_0} and differences of the exponentials of two taus that follow each other, 1 at their largest; or by one for
-each of so many --triangles, which are 1 at 0, 120, 240, ... ms and 0 at their neighbours' tops. A spike counts
+each of so many --triangles, which are 1 at 0, 120, 240, ... ms and 0 at their neighbours' tops. cnn: for what the data
+allow, three convolutions over time of 96 filters and 7 steps, each with batch normalisation, dropout of a fifth and a
+maximum over two steps, read by mean and maximum over time; a filter of the last sees 430 ms. To both a spike counts
 `data.every` / 5, so that thinning changes the noise alone. Adam, cosine schedule over the CPU time given, which counts
 all but the test set; the epoch is chosen by the mean validation accuracy over five epochs (fewer in a run of fewer),
 the test set is looked at once. One thread. Needs requirements-peers.txt.
@@ -41,6 +44,7 @@ from evprop.spikes import Spikes
 from workload_s.arctangent import Spike
 
 HIDDEN, TAU_MEM, TAU_SYN, TAU_READOUT, V_TH, WINDOW, BATCH = 256, 20.0, 5.0, 300.0, 1.0, 5, 32
+FILTERS = 96
 APART = 120.0  # ms, of the tops of --triangles
 
 
@@ -136,6 +140,27 @@ class Rates(torch.nn.Module):
         return weight / weight.amax(1, keepdim=True)
 
 
+class Cnn(torch.nn.Module):
+    """Convolutions over time; logits are of the mean and the largest of each filter."""
+
+    def __init__(self, n_in: int, n_out: int, dt: float, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        layers: list[torch.nn.Module] = []
+        for wide in (n_in, FILTERS, FILTERS):
+            layers += [torch.nn.Conv1d(wide, FILTERS, 7, padding=3), torch.nn.BatchNorm1d(FILTERS), torch.nn.ReLU()]
+            layers += [torch.nn.Dropout(0.2), torch.nn.MaxPool1d(2)]
+        self.layers = torch.nn.Sequential(*layers)
+        self.w_output = torch.nn.Linear(2 * FILTERS, n_out)
+
+    def groups(self, lr: float) -> list[dict]:
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+    def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
+        seen = self.layers(self.scale * x.permute(1, 2, 0))
+        return self.w_output(torch.cat([seen.mean(2), seen.amax(2)], 1))
+
+
 def frames(spikes: Spikes, dt: float, duration: float) -> torch.Tensor:
     """(steps, batch, channels): counts."""
     steps = math.ceil(duration / dt)
@@ -191,7 +216,7 @@ def train(net: torch.nn.Module, experiment: Experiment, given: argparse.Namespac
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", help="a shipped experiment on recordings: its data and augmentation")
-    parser.add_argument("peer", choices=["snntorch", "dcls", "rates"])
+    parser.add_argument("peer", choices=["snntorch", "dcls", "rates", "cnn"])
     parser.add_argument("--dt", type=float, default=10.0, help="ms")
     parser.add_argument("--seconds", type=float, default=300.0, help="of CPU time")
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -208,7 +233,7 @@ def main() -> None:
     test = experiment.data["test"]
     scale = experiment.config["data"].get("every", 1) / 5.0
     rates = partial(Rates, taus=given.windows, triangles=given.triangles, scale=scale)
-    kind = {"snntorch": SnnTorch, "dcls": Dcls, "rates": rates}[given.peer]
+    kind = {"snntorch": SnnTorch, "dcls": Dcls, "rates": rates, "cnn": partial(Cnn, scale=scale)}[given.peer]
     net = kind(test.spikes.n_units, test.n_classes, given.dt)
     count = sum(p.numel() for p in net.parameters() if p.requires_grad)
     params, validation, epoch, epochs = train(net, experiment, given)
