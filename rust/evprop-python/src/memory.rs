@@ -37,7 +37,7 @@ mod large {
     /// A huge page of x86-64, bytes; of arm64 with pages of 4 KiB.
     const HUGE: usize = 2 << 20;
 
-    /// The least that can be mapped, bytes; more on some machines with arm64.
+    /// Whole pages of any machine, bytes: what is mapped comes in as many.
     const PAGE: usize = 64 << 10;
 
     /// New memory, all zero, on huge pages as far as it fills them; null where there is none. `size`: of whole pages.
