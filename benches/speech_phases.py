@@ -17,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 import evprop
 from evprop import Spikes
-from evprop.datasets import Dataset, merge_channels
+from evprop.datasets import Dataset
 from evprop.experiment import open_run
 from evprop.losses import CrossEntropy, Loss, LossSum
+from loihi2.accuracy import in_phases
 
 Scores = NDArray[np.float64]
 
@@ -36,7 +38,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="of one experiment, or of one data set")
     given = parser.parse_args()
     evprop.set_num_threads(1)
-    sets = in_phases(given.runs[0])
+    test, validation = in_phases(given.runs[0])
+    sets = {"validation": validation, "test": test}
     labels = {name: phases[0].labels for name, phases in sets.items()}
     names = [f"{name}, {what} (%)" for name in SETS for what in ("one phase", "all phases")]
     print(f"| run | {' | '.join(names)} |\n|---|{'---:|' * len(names)}", flush=True)
@@ -52,16 +55,6 @@ def main() -> None:
         print_row("together", figures(joint, labels))
 
 
-def in_phases(run: Path) -> dict[str, list[Dataset]]:
-    """{set: its recordings in each phase}."""
-    given = open_run(run)[0].config["data"]
-    merge, every = given.get("merge", 1), given.get("every", 1)
-    whole = open_run(run, ["data.merge=1", "data.every=1", "data.all_phases=false"])[0].data
-    return {
-        name: [merge_channels(whole[name], merge, every, phase) for phase in range(every)] for name in SETS
-    }
-
-
 def scores(run: Path, sets: dict[str, list[Dataset]]) -> dict[str, Scores]:
     """{set: ln softmax of each recording in each phase, (phases, recordings, classes)}."""
     experiment, params = open_run(run)
@@ -70,7 +63,7 @@ def scores(run: Path, sets: dict[str, list[Dataset]]) -> dict[str, Scores]:
     def look(spikes: Spikes) -> Scores:
         how = {"duration": experiment.duration, "simulator": experiment.simulator}
         record = evprop.simulate(experiment.net, params, spikes, readouts={output: [readout]}, **how)
-        return log_softmax(record.readout[output][0].astype(np.float64))
+        return np.asarray(log_softmax(record.readout[output][0].astype(np.float64), axis=1))
 
     def whole(spikes: Spikes) -> Scores:
         return np.concatenate([look(spikes[k : k + BATCH]) for k in range(0, len(spikes), BATCH)])
@@ -83,11 +76,6 @@ def readout_of(loss: Loss) -> evprop.losses.Readout:
     first = loss.terms[0][1] if isinstance(loss, LossSum) else loss
     assert isinstance(first, CrossEntropy)
     return first.readout
-
-
-def log_softmax(y: Scores) -> Scores:
-    y = y - y.max(axis=1, keepdims=True)
-    return np.asarray(y - np.log(np.exp(y).sum(axis=1, keepdims=True)))
 
 
 def figures(scores: dict[str, Scores], labels: dict[str, NDArray[np.int64]]) -> list[float]:

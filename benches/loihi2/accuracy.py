@@ -35,7 +35,6 @@ import math
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,10 +43,9 @@ from scipy import stats
 
 import evprop
 from evprop import Spikes
-from evprop.config import load_config
-from evprop.datasets import Dataset, yin_yang
+from evprop.datasets import Dataset, merge_channels, yin_yang
 from evprop.deploy import Settings, deploy, fine_tune
-from evprop.experiment import Experiment, build_experiment, open_run
+from evprop.experiment import Experiment, open_run
 from evprop.hardware import median_shift, search_scales, spike_agreement
 from evprop.hardware.loihi2.steps import on_grid, rows_of
 
@@ -177,14 +175,12 @@ def sets_of(experiment: Experiment, test: Dataset) -> list[list[Dataset]]:
 
 def in_phases(run: Path) -> list[list[Dataset]]:
     """The test set and the validation set of a run, each in every phase of its thinning."""
-    config = open_run(run)[0].config
-    return _in_phases(str(run / "config.toml"), config["data"].get("every", 1))
-
-
-@lru_cache(1)
-def _in_phases(config: str, every: int) -> list[list[Dataset]]:
-    found = [build_experiment(load_config(config, [f"data.phase={k}"])).data for k in range(every)]
-    return [[data[name] for data in found] for name in ("test", "validation")]
+    given = open_run(run)[0].config["data"]
+    merge, every = given.get("merge", 1), given.get("every", 1)
+    whole = open_run(run, ["data.merge=1", "data.every=1", "data.phase=0", "data.all_phases=false"])[0].data
+    return [
+        [merge_channels(whole[name], merge, every, phase) for phase in range(every)] for name in ("test", "validation")
+    ]
 
 
 class Looked(NamedTuple):
