@@ -228,8 +228,7 @@ impl<'a, T: Real> Sweep<'a, T> {
             let c = &self.shared.constants[p];
             let Bank { v, i, modes } = &mut play.banks[p];
             if let Some(modes) = modes {
-                let p = c.neuron(0).propagator(T::of(d));
-                modes.flow((p.mem, p.syn));
+                modes.flow(c.neuron(0).decays(T::of(d)));
                 continue;
             }
             flow(self.shared.simd, c, T::of(d), None, v, i, &mut []);
@@ -264,8 +263,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                 let c = &constants[other];
                 let Bank { v, i, modes } = &mut play.banks[other];
                 if let Some(modes) = modes {
-                    let p = known.unwrap_or_else(|| c.neuron(0).propagator(T::of(d)));
-                    modes.flow((p.mem, p.syn));
+                    modes.flow(known.map_or_else(|| c.neuron(0).decays(T::of(d)), |p| (p.mem, p.syn)));
                     continue;
                 }
                 let sums = if fused && other == p { &mut *gradient } else { &mut [] };

@@ -77,6 +77,8 @@ pub trait Real:
     fn exp_neg(self) -> Self {
         self.exp_expm1().0
     }
+    /// `e^{-x}` for `0 <= x <= 1/16`, to half a unit in the last place but for the last rounding: no reduction, a short chain.
+    fn exp_of_short(self) -> Self;
     /// `ln(1 + x)` for `x > -1`; `x <= -1` gives a number without meaning, never a trap.
     fn ln_1p(self) -> Self;
     /// Rows of four -> four columns.
@@ -162,6 +164,15 @@ impl Real for f64 {
         let e = two_n + two_n * em1;
         let em1 = (two_n - 1.0) + two_n * em1;
         if self > LOWEST { (e, em1) } else { (0.0, -1.0) }
+    }
+    #[inline(always)]
+    fn exp_of_short(self) -> Self {
+        // Taylor to x^8, whose next term is below 4e-17, in Estrin's order.
+        let x = self;
+        let (x2, p23) = (x * x, 1.0 / 2.0 - x * (1.0 / 6.0));
+        let (p45, p67) = (1.0 / 24.0 - x * (1.0 / 120.0), 1.0 / 720.0 - x * (1.0 / 5_040.0));
+        let x4 = x2 * x2;
+        1.0 - (x - x2 * (p23 + (x2 * p45 + x4 * (p67 + x2 * (1.0 / 40_320.0)))))
     }
     #[inline(always)]
     fn ln_1p(self) -> Self {
@@ -259,6 +270,12 @@ impl Real for f32 {
         let e = two_n + two_n * em1;
         let em1 = (two_n - 1.0) + two_n * em1;
         if self > LOWEST { (e, em1) } else { (0.0, -1.0) }
+    }
+    #[inline(always)]
+    fn exp_of_short(self) -> Self {
+        // Taylor to x^4, whose next term is below 8e-9.
+        let x = self;
+        1.0 - (x - (x * x) * ((1.0 / 2.0 - x * (1.0 / 6.0)) + (x * x) * (1.0 / 24.0)))
     }
     #[inline(always)]
     fn ln_1p(self) -> Self {

@@ -3,9 +3,9 @@
 //! With `f(s) = u(s) - theta`: on a rising branch with `i > 0`, `u` is concave, so `u` has one maximum ahead (at
 //! `t_peak`) or rises throughout; the first crossing is bracketed by `[0, min(t_peak, d)]`. With `i <= 0` nothing
 //! crosses unless the bias itself lies above threshold (`theta <= 0`); then `[0, d]` brackets the one crossing.
-//! Each step solves the local parabola and corrects it with the third derivative (the derivatives follow from `u` and
+//! Each step solves the local parabola and corrects it with the third and fourth derivatives (they follow from `u` and
 //! `i` without another exponential: `u' = (i - u)/tau_mem`, `i' = -i/tau_syn`, and so on), which converges with the
-//! fourth power of the error also where the crossing nearly grazes; a step that leaves the bracket is replaced by
+//! fifth power of the error also where the crossing nearly grazes; a step that leaves the bracket is replaced by
 //! bisection. The last step is taken without looking again once the terms it leaves out are below the last bit.
 use super::constants::{Constants, LANES, Neuron};
 use super::flow::{peak_time, propagator};
@@ -257,18 +257,17 @@ pub fn first_crossing<T: Real>(c: &Neuron<T>, (u, i): (T, T), d: T, (end_u, end_
     if top <= c.theta {
         return None;
     }
-    let (theta, inv_mem, inv_syn) = ([c.theta], [c.inv_mem], [c.inv_syn]);
-    let (mut lo, mut hi, mut s, mut at, mut open) = ([T::ZERO], [end], [T::ZERO], [i], [T::ONE]);
+    let mut step = Step { lo: T::ZERO, hi: end, s: T::ZERO, at: i, open: T::ONE };
     let mut state = (u, i);
     for _round in 0..100 {
-        step_lanes(1, &[state.0], &[state.1], &theta, &inv_mem, &inv_syn, &mut lo, &mut hi, &mut s, &mut at, &mut open);
-        if open[0] == T::ZERO {
+        step = step.next(state.0, state.1, c.theta, c.inv_mem, c.inv_syn);
+        if step.open == T::ZERO {
             break;
         }
-        let p = c.propagator(s[0]);
+        let p = c.propagator(step.s);
         state = (u * p.mem + i * p.kappa, i * p.syn);
     }
-    Some((s[0], at[0]))
+    Some((step.s, step.at))
 }
 
 // The loops over lanes: selections instead of branches, a mask is a number, and every column an argument of its own
@@ -393,25 +392,31 @@ impl<T: Real> Step<T> {
     pub fn next(self, u: T, i: T, theta: T, inv_mem: T, inv_syn: T) -> Self {
         let last_bit = T::HALF * T::EPSILON;
         // Up to here the decay of the current over the last step needs four terms.
-        let short = T::of(if T::EPSILON.f64() < 1e-10 { 1e-3 } else { 1e-2 });
+        let short = T::of(if T::EPSILON.f64() < 1e-10 { 1e-3 } else { 6e-2 });
         let Self { lo: lo_was, hi: hi_was, s: s_was, at: at_was, open: open_was } = self;
         let f = u - theta;
         let f1 = (i - u) * inv_mem;
         let f2 = -(i * inv_syn + f1) * inv_mem;
-        let f3 = (i * inv_syn * inv_syn - f2) * inv_mem;
-        let f4 = -(i * inv_syn * inv_syn * inv_syn + f3) * inv_mem;
+        let square_syn = inv_syn * inv_syn;
+        let f3 = (i * square_syn - f2) * inv_mem;
+        let f4 = -(i * square_syn * inv_syn + f3) * inv_mem;
+        let f5 = (i * square_syn * square_syn - f4) * inv_mem;
         // Parabola; where it has no root, the tangent.
         let disc = f1 * f1 - (f + f) * f2;
         let curved = disc > T::ZERO;
         let root = if curved { disc.sqrt() } else { f1 };
         let parabola = -(f + f) / (f1 + root);
-        // Third derivative; what is then left out is about the fourth, and the square of the correction.
+        // What the third and fourth derivatives add there, over the slope there; then what this adds to the slope.
         let inverse = T::ONE / root;
         let square = parabola * parabola;
-        let cubic = -T::of(1.0 / 6.0) * f3 * square * parabola * inverse;
-        let small = curved & (cubic.abs() <= T::HALF * parabola.abs());
-        let step = parabola + if small { cubic } else { T::ZERO };
-        let left_out = (T::of(1.0 / 12.0) * f4.abs() * square * square + cubic * cubic * f2.abs()) * inverse;
+        let cube = square * parabola;
+        let first = -(T::of(1.0 / 6.0) * f3 + T::of(1.0 / 24.0) * f4 * parabola) * cube * inverse;
+        let steeper = T::HALF * (f3 * square + f2 * first) * inverse;
+        let small = curved & (first.abs() <= T::HALF * parabola.abs());
+        let step = parabola + if small { first - first * steeper } else { T::ZERO };
+        let fifth = T::of(1.0 / 60.0) * f5.abs() * square;
+        let left_out = (fifth + T::of(1.0 / 3.0) * f4.abs() * first.abs()) * cube.abs() * inverse
+            + T::of(2.0) * first.abs() * steeper * steeper;
         let below = f < T::ZERO;
         let low = if below { s_was } else { lo_was };
         let high = if below { hi_was } else { s_was };

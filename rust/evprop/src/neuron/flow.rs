@@ -78,6 +78,17 @@ impl<T: Real> Neuron<T> {
         propagator(d, self.inv_slow, self.rate, self.gain, self.lin, self.mem_slow)
     }
 
+    /// `(E_m, E_s)` over span `d` alone, as modes ask for them: over short spans in a few steps.
+    #[inline(always)]
+    pub fn decays(&self, d: T) -> (T, T) {
+        let (mem, syn) = (d * self.inv_mem, d * self.inv_syn);
+        if mem.larger(syn) <= T::of(1.0 / 16.0) {
+            (mem.exp_of_short(), syn.exp_of_short())
+        } else {
+            ((-mem).exp_neg(), (-syn).exp_neg())
+        }
+    }
+
     /// Time to the maximum of `u` that lies ahead of state `(u, i)` on the rising branch; `None`: no maximum ahead.
     ///
     /// `t = -ln(1 - rho) / (1/tau_syn - 1/tau_mem)`, `rho = (tau_mem - tau_syn)(i - u) / (i tau_mem)`.

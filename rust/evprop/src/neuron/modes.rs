@@ -170,6 +170,13 @@ impl<T: Real> Modes<T> {
         (x, self.z[l] * self.scale.1 + self.c * x)
     }
 
+    /// The same after time has passed.
+    #[inline(always)]
+    pub fn after(&self, l: usize, (of_x, of_y): (T, T)) -> (T, T) {
+        let x = self.x[l] * (self.scale.0 * of_x);
+        (x, self.z[l] * (self.scale.1 * of_y) + self.c * x)
+    }
+
     /// Sets them.
     #[inline(always)]
     pub fn set(&mut self, l: usize, (x, y): (T, T)) {

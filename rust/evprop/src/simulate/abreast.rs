@@ -48,8 +48,8 @@ struct Bank<T> {
     flags: Vec<bool>,
     /// In place of `u` and `i`, where time passes for all neurons alike and nobody spikes without being driven.
     modes: Option<Modes<T>>,
-    /// What the last pass took them by.
-    taken: Option<Propagator<T>>,
+    /// What modes shrink by over the span of the last pass: `E_s` and `E_m`.
+    taken: (T, T),
 }
 
 /// A neuron that is released from refractoriness.
@@ -116,7 +116,7 @@ fn sort<T: Real>(spikes: &mut [Spike<T>]) {
 impl<T: Real> Bank<T> {
     fn reset(&mut self, c: &Constants<T>) {
         let Self { u, i, next_u, next_i, guard, held, flags, modes, taken } = self;
-        *taken = None;
+        *taken = (T::ONE, T::ONE);
         flags.clear();
         flags.resize(c.n.div_ceil(BLOCK), false);
         guard.clear();
@@ -151,6 +151,17 @@ impl<T: Real> Bank<T> {
         )
     }
 
+    /// The same at the end of the last pass.
+    fn after(&self, l: usize, current: impl FnOnce() -> T) -> (T, T) {
+        self.modes.as_ref().map_or_else(
+            || (self.next_u[l], current()),
+            |modes| {
+                let (i, u) = modes.after(l, self.taken);
+                (u, i)
+            },
+        )
+    }
+
     fn set(&mut self, l: usize, (u, i): (T, T)) {
         match &mut self.modes {
             Some(modes) => modes.set(l, (i, u)),
@@ -175,9 +186,7 @@ impl<T: Real> Bank<T> {
     /// What the last pass found is so.
     fn commit(&mut self, c: &Constants<T>) {
         if let Some(modes) = &mut self.modes {
-            if let Some(p) = self.taken {
-                modes.flow((p.syn, p.mem));
-            }
+            modes.flow(self.taken);
             return;
         }
         std::mem::swap(&mut self.u, &mut self.next_u);
@@ -348,8 +357,8 @@ impl<T: Real> Abreast<T> {
             };
             let Bank { u, i, next_u, next_i, guard, flags, modes, taken, .. } = bank;
             if let Some(modes) = modes {
-                let p = known.unwrap_or_else(|| c.neuron(0).propagator(d));
-                *taken = Some(p);
+                let (mem, syn) = known.map_or_else(|| c.neuron(0).decays(d), |p| (p.mem, p.syn));
+                *taken = (syn, mem);
                 let span = d * c.inv_mem[0];
                 any |= match waiting.take_if(|(member, _)| *member == m) {
                     Some((_, row)) => take_and_look(play.simd, span, guard, row, modes.parts_mut(), flags),
@@ -369,7 +378,8 @@ impl<T: Real> Abreast<T> {
     fn pass_to(&mut self, play: &Play<'_, '_, T>, d: f64) {
         if self.banks.iter().all(|bank| bank.modes.is_some()) {
             for (bank, member) in self.banks.iter_mut().zip(play.members) {
-                bank.taken = Some(member.constants.neuron(0).propagator(T::of(d)));
+                let (mem, syn) = member.constants.neuron(0).decays(T::of(d));
+                bank.taken = (syn, mem);
             }
         } else {
             self.pass(play, d, None, None, &mut None);
@@ -398,10 +408,7 @@ impl<T: Real> Abreast<T> {
                 if now + soonest.f64() > first {
                     continue;
                 }
-                let end = match bank.taken {
-                    Some(p) => (u * p.mem + i * p.kappa, i * p.syn),
-                    None => (bank.next_u[l], i * (-(d * neuron.inv_syn)).exp_neg()),
-                };
+                let end = bank.after(l, || i * (-(d * neuron.inv_syn)).exp_neg());
                 if settled(i, end.0, end.1, neuron.theta) {
                     continue;
                 }

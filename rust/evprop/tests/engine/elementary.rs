@@ -86,6 +86,19 @@ fn single_precision_is_within_two_ulp() {
 }
 
 #[test]
+fn short_spans_decay_to_half_an_ulp() {
+    fn worst<T: Real>() -> f64 {
+        let of = |k: u32| T::of(f64::from(k) / 100_000.0 / 16.0);
+        let error = |x: T| (x.exp_of_short().f64() - (-x.f64()).exp()).abs() / (0.5 * T::EPSILON.f64());
+        (0..=100_000).map(of).map(error).fold(0.0, f64::max)
+    }
+    let (single, double) = (worst::<f32>(), worst::<f64>());
+    println!("e^-x of short spans: single {single:.3} ulp, double {double:.3} ulp from std");
+    assert!(single <= 0.7 && double <= 1.5, "single {single}, double {double}");
+    assert_eq!((0.0f32.exp_of_short(), 0.0f64.exp_of_short()), (1.0, 1.0));
+}
+
+#[test]
 fn edges() {
     fn check<T: Real>(lowest: f64) {
         assert_eq!(T::ZERO.exp_expm1(), (T::ONE, T::ZERO));

@@ -49,26 +49,32 @@ template <class T> struct Step {
     bool open;
 };
 
-// One step from the state (u, i) at s: the local parabola, corrected with the third derivative; bisection where that
-// leaves the bracket.
+// One step from the state (u, i) at s: the local parabola, corrected with the third and fourth derivatives; bisection
+// where that leaves the bracket.
 template <class T> __device__ __forceinline__ void advance(const Neuron<T>& c, T u, T i, Step<T>& x) {
     const T last_bit = T(0.5) * Real<T>::epsilon();
-    const T within = T(Real<T>::epsilon() < T(1e-10) ? 1e-3 : 1e-2);
+    const T within = T(Real<T>::epsilon() < T(1e-10) ? 1e-3 : 6e-2);
     T f = u - c.theta;
     T f1 = (i - u) * c.inv_mem;
     T f2 = -(i * c.inv_syn + f1) * c.inv_mem;
-    T f3 = (i * c.inv_syn * c.inv_syn - f2) * c.inv_mem;
-    T f4 = -(i * c.inv_syn * c.inv_syn * c.inv_syn + f3) * c.inv_mem;
+    T square_syn = c.inv_syn * c.inv_syn;
+    T f3 = (i * square_syn - f2) * c.inv_mem;
+    T f4 = -(i * square_syn * c.inv_syn + f3) * c.inv_mem;
+    T f5 = (i * square_syn * square_syn - f4) * c.inv_mem;
     T disc = f1 * f1 - (f + f) * f2;
     bool curved = disc > T(0);
     T root = curved ? Real<T>::root(disc) : f1;
     T parabola = -(f + f) / (f1 + root);
     T inverse = T(1) / root;
     T square = parabola * parabola;
-    T cubic = -T(1.0 / 6.0) * f3 * square * parabola * inverse;
-    bool small = curved && magnitude(cubic) <= T(0.5) * magnitude(parabola);
-    T step = parabola + (small ? cubic : T(0));
-    T left_out = (T(1.0 / 12.0) * magnitude(f4) * square * square + cubic * cubic * magnitude(f2)) * inverse;
+    T cube = square * parabola;
+    T first = -(T(1.0 / 6.0) * f3 + T(1.0 / 24.0) * f4 * parabola) * cube * inverse;
+    T steeper = T(0.5) * (f3 * square + f2 * first) * inverse;
+    bool small = curved && magnitude(first) <= T(0.5) * magnitude(parabola);
+    T step = parabola + (small ? first - first * steeper : T(0));
+    T fifth = T(1.0 / 60.0) * magnitude(f5) * square;
+    T left_out = (fifth + T(1.0 / 3.0) * magnitude(f4) * magnitude(first)) * magnitude(cube) * inverse
+        + T(2) * magnitude(first) * steeper * steeper;
     bool below = f < T(0);
     T low = below ? x.s : x.lo;
     T high = below ? x.hi : x.s;
