@@ -68,6 +68,8 @@ pub struct Constants<T> {
     neurons: Vec<Neuron<T>>,
     /// `theta` by neuron.
     pub theta: Vec<T>,
+    /// The same, lowered by a margin for what rounding may hide of a tangent.
+    pub guard: Vec<T>,
     /// Membrane time constant by neuron, ms.
     pub tau_mem: Vec<T>,
     /// Synaptic time constant by neuron, ms.
@@ -120,6 +122,15 @@ impl<T: Real> Neuron<T> {
     }
 }
 
+impl<T: Real> Neuron<T> {
+    /// `theta`, lowered by a margin for what rounding may hide of a tangent.
+    #[inline(always)]
+    pub fn guard(&self) -> T {
+        let guard = self.theta - T::of(64.0) * T::EPSILON * self.theta.abs();
+        if self.theta.is_finite() { guard } else { self.theta }
+    }
+}
+
 impl<T: Real> Constants<T> {
     /// Constants of `n` neurons from their parameters, looked up by name; one that the neuron does not have is `None`.
     pub fn new<'a>(n: usize, of: impl Fn(&str) -> Option<&'a [T]>) -> Self {
@@ -161,6 +172,7 @@ impl<T: Real> Constants<T> {
             once,
             quadratic,
             theta: column(|c| c.theta),
+            guard: column(|c| c.guard()),
             tau_mem: column(|c| c.tau_mem),
             tau_syn: column(|c| c.tau_syn),
             inv_mem: column(|c| c.inv_mem),

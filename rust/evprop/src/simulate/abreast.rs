@@ -11,9 +11,11 @@
 //! negative current only rises towards 0. A pass reads one pair of columns and writes another, so nothing is undone
 //! where a suspect does cross: the earliest crossing becomes an event of its own, and the pass is made again up to
 //! there. Order at one instant: all crossings, then all arrivals.
-mod passes;
-
 use super::eventwise::{Inlet, Member, Source};
+use super::passes::{
+    BLOCK, add_row, block_of, look, pass_each, pass_shared, stretch, suspects_in_columns, suspects_in_modes,
+    take_and_look,
+};
 use super::queue::{Pending, Queue};
 use super::suspects::for_each;
 use super::{Limits, Spike};
@@ -26,10 +28,6 @@ use crate::neuron::modes::{Modes, gamma};
 use crate::projection::{Row, RowDelay, Synapses};
 use crate::record::arrivals::{Afferent, RowArrival, rows};
 use crate::record::buckets::Buckets;
-use passes::{
-    BLOCK, add_row, block_of, look, pass_each, pass_shared, stretch, suspects_in_columns, suspects_in_modes,
-    take_and_look,
-};
 use std::ops::Range;
 
 /// State of one member, as columns over its neurons.
@@ -120,7 +118,7 @@ impl<T: Real> Bank<T> {
         flags.clear();
         flags.resize(c.n.div_ceil(BLOCK), false);
         guard.clear();
-        guard.extend(c.theta[..c.n].iter().map(|&theta| passes::guard(theta)));
+        guard.extend_from_slice(&c.guard[..c.n]);
         held.clear();
         let above_rest = c.theta[..c.n].iter().all(|&theta| theta > T::ZERO);
         if let Some(gamma) = gamma(c).filter(|_| above_rest) {
@@ -472,7 +470,7 @@ impl<T: Real> Abreast<T> {
             let bank = &mut self.banks[member];
             bank.held.retain(|&other| other != unit);
             let neuron = members[member].constants.neuron(unit as usize);
-            bank.guard[unit as usize] = passes::guard(neuron.theta);
+            bank.guard[unit as usize] = neuron.guard();
             let (_, i) = bank.get(unit as usize);
             bank.set(unit as usize, (neuron.u_reset, i));
         }

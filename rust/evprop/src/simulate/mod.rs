@@ -8,6 +8,7 @@ pub mod eventwise;
 pub mod late;
 pub mod lockstep;
 mod order;
+mod passes;
 pub mod queue;
 pub mod readout;
 pub mod replay;

@@ -3,14 +3,16 @@
 //! All neurons have one propagator from row to row, so a step is a few operations a lane:
 //!
 //! ```text
-//! u1 = u0 E_m + i0 kappa          i1 = i0 E_s          then the row: i1 += w
+//! u1 = u0 E_m + i0 kappa          i1 = i0 E_s + w
 //! ```
 //!
-//! and lanes that may have crossed on the way ([`may_cross`], [`settled`]) go to the root finder together. Steps do not
-//! overlap in time, so the spikes of each are put in order by themselves.
+//! The pass that takes them also tells whether anyone may have crossed on the way. If so, or if someone may have in the step
+//! before, all lanes are asked ([`may_cross`], [`settled`]), and those that may have go to the root finder together. Steps
+//! do not overlap in time, so the spikes of each are put in order by themselves.
 use super::late::{Late, settle};
 use super::lockstep::{may_cross, settled};
 use super::order::Order;
+use super::passes::{BLOCK, pass_shared};
 use super::suspects::for_each;
 use super::{Limits, Spike};
 use crate::error::Result;
@@ -56,8 +58,13 @@ struct State<T> {
     fired: Vec<bool>,
     u: Vec<T>,
     i: Vec<T>,
+    /// Where the step began.
     u0: Vec<T>,
     i0: Vec<T>,
+    /// What the pass tells of blocks, which nobody asks for.
+    flags: Vec<bool>,
+    /// A row that adds nothing.
+    nothing: Vec<T>,
     suspect: Vec<u8>,
     late: Late<T>,
     roots: Roots<T>,
@@ -100,6 +107,8 @@ impl<T: Real> State<T> {
         self.i.resize(n, T::ZERO);
         self.u0.resize(n, T::ZERO);
         self.i0.resize(n, T::ZERO);
+        self.flags.resize(c.n.div_ceil(BLOCK), false);
+        self.nothing.resize(c.n, T::ZERO);
         self.suspect.resize(n, 0);
         if c.once {
             self.late.reset(c);
@@ -209,36 +218,46 @@ vectorised! {
     ) -> Result<()> {
         let late = c.once && !limits.until_fired;
         let mut now = steps.from;
+        let mut any = true;
         for k in 0..=steps.rows.len() {
             // A population in which every neuron has had its only spike is done, or its first, where only that counts.
             if state.spent == c.n || (limits.until_fired && state.silent == 0) {
                 break;
             }
             let Some((until, row)) = steps.step(k) else { break };
+            let mut row = row.map(|row| afferents[row.afferent as usize].synapses.row(row.sender as usize));
             if until > now {
                 let (d, p) = spans.of(k);
-                let State { spent, u, i, u0, i0, suspect, late: notes, .. } = state;
-                let any = pass(p, d * c.inv_mem[0], &c.theta, &c.kappa_max, &c.i_gate, u, i, u0, i0, suspect);
-                if any != 0 && late {
+                let State { spent, u, i, u0, i0, flags, nothing, suspect, late: notes, .. } = &mut *state;
+                std::mem::swap(u, u0);
+                std::mem::swap(i, i0);
+                let span = d * c.inv_mem[0];
+                let fused = row.as_ref().filter(|row| row.targets.is_none());
+                let add = fused.map_or(&nothing[..], |row| row.weight);
+                if any || pass_shared(simd, p, span, &c.guard[..c.n], add, u0, i0, u, i, flags) {
+                    any = pass(p, span, &c.theta, &c.kappa_max, &c.i_gate, u0, i0, u, i, suspect);
+                } else {
+                    row = row.filter(|row| row.targets.is_some());
+                }
+                if any && late {
                     if notes.is_full() {
                         *spent += settle(simd, c, notes, u, limits, out)?;
                     }
                     *spent += notes.note(c, (now, until, d), suspect, u0, i0, u);
-                } else if any != 0 {
+                } else if any {
                     play_suspects(c, (now, until, d), state, limits, out)?;
                 }
                 now = until;
             }
-            let Some(row) = row else { break };
-            let row = afferents[row.afferent as usize].synapses.row(row.sender as usize);
-            match row.targets {
-                None => {
-                    for (i, &w) in state.i.iter_mut().zip(row.weight) {
+            match row.map(|row| (row.targets, row.weight)) {
+                None => {}
+                Some((None, weight)) => {
+                    for (i, &w) in state.i.iter_mut().zip(weight) {
                         *i += w;
                     }
                 }
-                Some(targets) => {
-                    for (&target, &w) in targets.iter().zip(row.weight) {
+                Some((Some(targets), weight)) => {
+                    for (&target, &w) in targets.iter().zip(weight) {
                         state.i[target as usize] += w;
                     }
                 }
@@ -270,7 +289,7 @@ vectorised! {
             lanes
         };
         let (theta, kappa_max, gate) = (eight(&c.theta), eight(&c.kappa_max), eight(&c.i_gate));
-        let (mut u, mut i) = (eight(&state.u), eight(&state.i));
+        let mut few = Few { u: eight(&state.u), i: eight(&state.i) };
         let late = c.once && !limits.until_fired;
         let mut now = steps.from;
         for k in 0..=steps.rows.len() {
@@ -280,22 +299,22 @@ vectorised! {
             let Some((until, row)) = steps.step(k) else { break };
             if until > now {
                 let (d, p) = spans.of(k);
-                let (u0, i0) = (u, i);
+                let Few { u: u0, i: i0 } = few;
                 let mut suspect = [0u8; LANES];
-                let any = pass_few(p, d * c.inv_mem[0], &theta, &kappa_max, &gate, &mut u, &mut i, &mut suspect);
+                let any = pass_few(p, d * c.inv_mem[0], &theta, &kappa_max, &gate, &mut few.u, &mut few.i, &mut suspect);
                 if any && late {
                     if state.late.is_full() {
-                        state.spent += settle(simd, c, &mut state.late, &mut u, limits, out)?;
+                        state.spent += settle(simd, c, &mut state.late, &mut few.u, limits, out)?;
                     }
-                    state.spent += state.late.note(c, (now, until, d), &suspect, &u0, &i0, &mut u);
+                    state.spent += state.late.note(c, (now, until, d), &suspect, &u0, &i0, &mut few.u);
                 } else if any {
-                    state.u.copy_from_slice(&u);
-                    state.i.copy_from_slice(&i);
+                    state.u.copy_from_slice(&few.u);
+                    state.i.copy_from_slice(&few.i);
                     state.u0.copy_from_slice(&u0);
                     state.i0.copy_from_slice(&i0);
                     state.suspect.copy_from_slice(&suspect);
                     play_suspects(c, (now, until, d), state, limits, out)?;
-                    (u, i) = (eight(&state.u), eight(&state.i));
+                    few = Few { u: eight(&state.u), i: eight(&state.i) };
                 }
                 now = until;
             }
@@ -304,22 +323,30 @@ vectorised! {
             let start = row.sender as usize * synapses.n_post;
             // The lanes beyond the population's size may take anything that is finite: they have no threshold.
             if let Some(weight) = synapses.weight.get(start..start + LANES) {
-                for (i, &w) in i.iter_mut().zip(weight) {
+                for (i, &w) in few.i.iter_mut().zip(weight) {
                     *i += w;
                 }
             } else {
-                for (i, &w) in i.iter_mut().zip(&synapses.weight[start..]) {
+                for (i, &w) in few.i.iter_mut().zip(&synapses.weight[start..]) {
                     *i += w;
                 }
             }
         }
         if late {
-            state.spent += settle(simd, c, &mut state.late, &mut u, limits, out)?;
+            state.spent += settle(simd, c, &mut state.late, &mut few.u, limits, out)?;
         }
-        state.u.copy_from_slice(&u);
-        state.i.copy_from_slice(&i);
+        state.u.copy_from_slice(&few.u);
+        state.i.copy_from_slice(&few.i);
         Ok(())
     }
+}
+
+/// A state of one vector. Aligned: one that lies across two cache lines is slow to be read again after it was stored.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Few<T> {
+    u: [T; LANES],
+    i: [T; LANES],
 }
 
 /// [`pass`] over one vector.
@@ -346,8 +373,8 @@ fn pass_few<T: Real>(
     u64::from_ne_bytes(*suspect) != 0
 }
 
-/// All lanes by one propagator, and whether any may have crossed. Every column is an argument of its own: arguments do
-/// not alias, which the compiler must know to use vectors.
+/// All lanes from `(u0, i0)` to the end of a step, and who may have crossed: whether any. Every column is an argument of its
+/// own: arguments do not alias, which the compiler must know to use vectors.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 fn pass<T: Real>(
@@ -356,29 +383,25 @@ fn pass<T: Real>(
     theta: &[T],
     kappa_max: &[T],
     gate: &[T],
-    u: &mut [T],
-    i: &mut [T],
-    u0: &mut [T],
-    i0: &mut [T],
+    u0: &[T],
+    i0: &[T],
+    u1: &mut [T],
+    i1: &mut [T],
     suspect: &mut [u8],
-) -> u8 {
-    let n = u.len();
+) -> bool {
+    let n = u0.len();
     let (theta, kappa_max, gate) = (&theta[..n], &kappa_max[..n], &gate[..n]);
-    let (i, u0, i0, suspect) = (&mut i[..n], &mut u0[..n], &mut i0[..n], &mut suspect[..n]);
-    let mut any = 0u8;
+    let (i0, u1, i1, suspect) = (&i0[..n], &mut u1[..n], &mut i1[..n], &mut suspect[..n]);
+    let mut any = 0;
     for l in 0..n {
-        let (a, b) = (u[l], i[l]);
-        let (end_u, end_i) = (a * p.mem + b * p.kappa, b * p.syn);
-        let may = may_cross(a, b, span, theta[l], kappa_max[l], gate[l]);
-        let s = u8::from(may & !settled(b, end_u, end_i, theta[l]));
-        suspect[l] = s;
-        any |= s;
-        u0[l] = a;
-        i0[l] = b;
-        u[l] = end_u;
-        i[l] = end_i;
+        let (u, i) = (u0[l], i0[l]);
+        let (end_u, end_i) = (u * p.mem + i * p.kappa, i * p.syn);
+        let may = may_cross(u, i, span, theta[l], kappa_max[l], gate[l]);
+        suspect[l] = u8::from(may & !settled(i, end_u, end_i, theta[l]));
+        any |= suspect[l];
+        (u1[l], i1[l]) = (end_u, end_i);
     }
-    any
+    any != 0
 }
 
 /// Finds the spikes of the suspects of one step, resets them, and leaves their states at the end of the step.

@@ -56,11 +56,6 @@ pub fn stretch<T: Real>() -> T {
     T::ONE + T::of(64.0) * T::EPSILON
 }
 
-/// `theta` less what rounding of the tangent may hide.
-pub fn guard<T: Real>(theta: T) -> T {
-    theta - T::of(64.0) * T::EPSILON * theta.abs()
-}
-
 vectorised! {
     /// Adds a row, and looks who may cross then.
     pub fn take_and_look<T>(span: T, guard: &[T], row: &[T], parts: PartsMut<'_, T>, flags: &mut [bool]) -> bool {
@@ -280,8 +275,9 @@ fn each_lane<T: Real>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Tangent, guard};
+    use super::Tangent;
     use crate::math::Real;
+    use crate::neuron::constants::Neuron;
     use crate::test_problems::Draw;
     use std::f64::consts::LN_10;
 
@@ -301,7 +297,9 @@ mod tests {
             let (theta, span) = (T::of(theta), T::of(span));
             let (i, u) = (x * of_x, x * of_y.0 + z * of_y.1);
             let may = i > u && u + span * (i - u) > theta;
-            let flag = Tangent::new(span, of_x, of_y).passes(x, z, guard(theta));
+            let zero = T::ZERO;
+            let neuron = Neuron::new(T::ONE, T::HALF, theta, zero, zero, zero, 0.0);
+            let flag = Tangent::new(span, of_x, of_y).passes(x, z, neuron.guard());
             crossing += usize::from(may);
             flagged += usize::from(flag);
             assert!(flag || !may, "u {u:?}, i {i:?}, theta {theta:?}, span {span:?}");
