@@ -298,7 +298,9 @@ impl<'a, T: Real> Sweep<'a, T> {
             if let Some(slot) = delay {
                 out.slots[slot][sender as usize] += total;
             }
-            self.dt[pre][spike as usize] += total.f64();
+            if timed {
+                self.dt[pre][spike as usize] += total.f64();
+            }
             return;
         }
         if !fused {
@@ -332,7 +334,9 @@ impl<'a, T: Real> Sweep<'a, T> {
         if let Some(slot) = delay {
             out.slots[slot][sender as usize] += total;
         }
-        self.dt[pre][spike as usize] += total.f64();
+        if timed {
+            self.dt[pre][spike as usize] += total.f64();
+        }
     }
 }
 

@@ -67,8 +67,13 @@ pub fn more_rows<T: Real>(
     heard: &[usize],
     duration: f64,
     past: usize,
+    buckets: &mut Buckets<RowArrival>,
     out: &mut Vec<RowArrival>,
 ) {
+    if out.is_empty() {
+        rows(afferents, duration, buckets, out);
+        return;
+    }
     append_rows(afferents, heard, duration, out);
     let order = |a: &RowArrival, b: &RowArrival| a.time.total_cmp(&b.time).then(a.afferent.cmp(&b.afferent));
     let ahead = &mut out[past..];

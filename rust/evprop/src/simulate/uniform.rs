@@ -23,12 +23,14 @@ use crate::neuron::flow::{Propagator, propagators};
 use crate::neuron::roots::{Crossing, Problem, Roots};
 use crate::projection::Connectivity;
 use crate::record::arrivals::{Afferent, RowArrival, more_rows};
+use crate::record::buckets::Buckets;
 use crate::vectorised;
 
 /// Reusable storage.
 #[derive(Debug, Clone, Default)]
 pub struct Uniform<T> {
     rows: Vec<RowArrival>,
+    buckets: Buckets<RowArrival>,
     /// How many spikes of each afferent are among the rows.
     heard: Vec<usize>,
     /// How many rows are over.
@@ -160,7 +162,7 @@ impl<T: Real> Uniform<T> {
         limits: &Limits<'_>,
         out: &mut Vec<Spike<T>>,
     ) -> Result<()> {
-        more_rows(afferents, &self.heard, limits.duration, self.past, &mut self.rows);
+        more_rows(afferents, &self.heard, limits.duration, self.past, &mut self.buckets, &mut self.rows);
         for (heard, a) in self.heard.iter_mut().zip(afferents) {
             *heard = a.train.len();
         }
