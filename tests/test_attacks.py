@@ -67,7 +67,10 @@ def test_shifts_stay_within_their_budget(trained: Any, norm: str, step_size: flo
     assert length.max() > 1.2
     assert made.spikes.times.min() >= 0.0
     clean = victim.look(spikes, labels)
-    assert np.all(made.losses >= clean.losses)
+    # The first version that is misclassified is kept, whatever its loss: that also pays for late spikes.
+    kept = ~made.fooled
+    assert np.all(made.losses[kept] >= clean.losses[kept])
+    assert made.losses.mean() > clean.losses.mean()
     assert np.all(made.fooled[clean.classes != labels])
     assert not shift[clean.classes != labels].any()
     again = victim.look(made.spikes, labels)

@@ -33,8 +33,10 @@ def test_iris() -> None:
     X, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])
     train, test, label_train, label_test = train_test_split(X, names[y], random_state=0, test_size=0.3)
-    model = EventPropClassifier(hidden=40, epochs=40, random_state=0).fit(train, label_train)
-    assert model.score(test, label_test) > 0.93
+    models = [EventPropClassifier(hidden=40, epochs=40, random_state=k).fit(train, label_train) for k in range(8)]
+    # One of 45 flowers is two points, and the last bit of an engine decides over some: one training alone tells little.
+    assert np.mean([model.score(test, label_test) for model in models]) > 0.93
+    model = models[0]
     assert model.predict_proba(test).sum(axis=1) == pytest.approx(1.0)
     assert list(model.classes_) == list(names)
     again = EventPropClassifier(hidden=40, epochs=40, random_state=0).fit(train, label_train)
