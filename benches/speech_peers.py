@@ -2,23 +2,36 @@
 
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff snntorch --dt 10 --seconds 300
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff dcls --dt 10 --seconds 300
+    EVPROP_DATA=... python benches/speech_peers.py gsc-ff surrogate --dt 10 --epochs 16
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff rates --dt 10 --seconds 300
     EVPROP_DATA=... python benches/speech_peers.py fsdd-ff cnn --dt 10 --seconds 100
 
 The data set, its augmentation and its validation set are those of the shipped experiment; spikes are counted on a grid
-of steps of dt. snntorch: `RSynaptic`, 256 recurrent neurons, no delays. dcls: 256 feed-forward neurons behind one
-convolution with a learnt delay for each synapse, batch normalisation and dropout, as Hammouamri et al. publish it: no
-synaptic filter, learning rate of delays 100 times that of weights, the kernels' sigma annealed to 0.5 steps over the
-first quarter; so their parameters are as many as those of the experiments `fsdd` and `fsdd-ff-delays`, normalisation's
-512 apart. rates: for what spikes cost, 256 feed-forward neurons without any, rectified sums over the last 60 ms with a
-weight for each step, read as evprop's are, by an integral that falls with e^{-t/300 ms}; by one for each of --windows,
+of steps of dt. Adam, cosine schedule over the CPU time or the epochs given; the epoch is chosen by the mean validation
+accuracy over five epochs (fewer in a run of fewer), the test set is looked at once. Beside it stand, of the chosen
+parameters on the training set without augmentation: percent right, spikes per hidden neuron and word, percent of these
+pairs without any. CPU time is of training and of the looks at the validation set. One thread. Needs
+requirements-peers.txt.
+
+snntorch: `RSynaptic`, 256 recurrent neurons, no delays; as many parameters as the experiment `fsdd`.
+
+dcls: 256 feed-forward neurons behind one convolution with a learnt delay for each synapse, batch normalisation and
+dropout, as Hammouamri et al. publish it: no synaptic filter, learning rate of delays 100 times that of weights, the
+kernels' sigma annealed to 0.5 steps over the first quarter; normalisation's 512 apart as many parameters as
+`fsdd-ff-delays`.
+
+surrogate: the net of `*-ff-delays` itself, its time constants, first weights, delays of up to 60 ms, readout, rate
+regulariser, batches of 16 and the ratios of its learning rates, with dcls's surrogate gradient, convolution and sigma
+on the grid: between it and evprop stand the gradient and the grid alone.
+
+rates: for what spikes cost, 256 feed-forward neurons without any, rectified sums over the last 60 ms with a weight for
+each step, read as evprop's are, by an integral that falls with e^{-t/300 ms}; by one for each of --windows,
 e^{-t/tau_0} and differences of the exponentials of two taus that follow each other, 1 at their largest; or by one for
-each of so many --triangles, which are 1 at 0, 120, 240, ... ms and 0 at their neighbours' tops. cnn: for what the data
-allow, three convolutions over time of 96 filters and 7 steps, each with batch normalisation, dropout of a fifth and a
-maximum over two steps, read by mean and maximum over time; a filter of the last sees 430 ms. To both a spike counts
-`data.every` / 5, so that thinning changes the noise alone. Adam, cosine schedule over the CPU time given, which counts
-all but the test set; the epoch is chosen by the mean validation accuracy over five epochs (fewer in a run of fewer),
-the test set is looked at once. One thread. Needs requirements-peers.txt.
+each of so many --triangles, which are 1 at 0, 120, 240, ... ms and 0 at their neighbours' tops.
+
+cnn: for what the data allow, three convolutions over time of 96 filters and 7 steps, each with batch normalisation,
+dropout of a fifth and a maximum over two steps, read by mean and maximum over time; a filter of the last sees 430 ms.
+To rates and cnn a spike counts `data.every` / 5, so that thinning changes the noise alone.
 """
 
 from __future__ import annotations
@@ -45,10 +58,25 @@ from workload_s.arctangent import Spike
 
 HIDDEN, TAU_MEM, TAU_SYN, TAU_READOUT, V_TH, WINDOW, BATCH = 256, 20.0, 5.0, 300.0, 1.0, 5, 32
 FILTERS = 96
+LONGEST = 60.0  # ms, of delays of surrogate
 APART = 120.0  # ms, of the tops of --triangles
 
 
-class SnnTorch(torch.nn.Module):
+class Net(torch.nn.Module):
+    """What all have in common; ``counts`` are the spikes of each hidden neuron in the samples just seen."""
+
+    batch = BATCH
+    counts: torch.Tensor | None = None
+
+    def groups(self, lr: float) -> list[dict]:
+        return [{"params": list(self.parameters()), "lr": lr}]
+
+    def penalty(self) -> torch.Tensor:
+        """Beside the cross entropy."""
+        return torch.zeros(())
+
+
+class SnnTorch(Net):
     """Recurrent, surrogate gradient of snnTorch's default; logits are the largest voltages of the outputs."""
 
     def __init__(self, n_in: int, n_out: int, dt: float) -> None:
@@ -61,21 +89,20 @@ class SnnTorch(torch.nn.Module):
         )
         self.output = snn.Synaptic(alpha=alpha, beta=beta, reset_mechanism="none")
 
-    def groups(self, lr: float) -> list[dict]:
-        return [{"params": list(self.parameters()), "lr": lr}]
-
     def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
         spk, syn, mem = self.hidden.init_rsynaptic()
         syn_o, mem_o = self.output.init_synaptic()
-        seen = []
+        seen, spikes = [], []
         for x_t in self.w_hidden(x).unbind(0):  # the input is known beforehand: one product of matrices
             spk, syn, mem = self.hidden(x_t, spk, syn, mem)
             _, syn_o, mem_o = self.output(self.w_output(spk), syn_o, mem_o)
             seen.append(mem_o)
+            spikes.append(spk)
+        self.counts = torch.stack(spikes).sum(0)
         return torch.stack(seen).amax(0)
 
 
-class Dcls(torch.nn.Module):
+class Dcls(Net):
     """Feed-forward with learnt delays of up to 250 ms; logits are sums over time of the outputs' softmax."""
 
     def __init__(self, n_in: int, n_out: int, dt: float) -> None:
@@ -95,17 +122,14 @@ class Dcls(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
         """``share``: of the training time that is over."""
-        wide = self.taps / 2
-        with torch.no_grad():
-            self.delayed.SIG.fill_(max(0.5, wide * (0.5 / wide) ** (4.0 * share)))
-            self.delayed.clamp_parameters()
-        drive = self.norm(self.delayed(torch.nn.functional.pad(x.permute(1, 2, 0), (self.taps - 1, 0))))
+        drive = self.norm(delayed(self.delayed, x, self.taps, share))
         v = s = torch.zeros_like(drive[..., 0])
         spikes = []
         for x_t in drive.unbind(2):
             v = self.beta * v * (1.0 - s.detach()) + x_t
             s = Spike.apply(v - V_TH)
             spikes.append(s)
+        self.counts = torch.stack(spikes).sum(0)
         v = total = torch.zeros(())
         for x_t in self.w_output(self.dropout(torch.stack(spikes))).unbind(0):
             v = self.beta * v + x_t
@@ -113,7 +137,68 @@ class Dcls(torch.nn.Module):
         return total
 
 
-class Rates(torch.nn.Module):
+class Surrogate(Net):
+    """evprop's feed-forward net with delays on the grid; between steps currents and voltages decay as theirs do."""
+
+    batch = 16
+
+    def __init__(self, n_in: int, n_out: int, dt: float) -> None:
+        super().__init__()
+        self.dt, self.taps = dt, 1 + round(LONGEST / dt)
+        self.alpha, self.beta = math.exp(-dt / TAU_SYN), math.exp(-dt / TAU_MEM)
+        self.gain = TAU_SYN / (TAU_MEM - TAU_SYN) * (self.beta - self.alpha)
+        self.delayed = Dcls1d(n_in, HIDDEN, 1, dilated_kernel_size=self.taps, bias=False, version="gauss")
+        self.w_output = torch.nn.Linear(HIDDEN, n_out, bias=False)
+        with torch.no_grad():
+            self.delayed.weight.normal_(0.05, 0.4)
+            self.delayed.P.uniform_(-(self.taps // 2), self.taps // 2)
+            self.w_output.weight.normal_(0.0, 1.0)
+        self.delayed.SIG.requires_grad_(False)
+
+    def groups(self, lr: float) -> list[dict]:
+        """The experiments: 4e-3 for input weights, 2.0 for output weights, 1 ms for delays."""
+        return [
+            {"params": [self.delayed.weight], "lr": lr},
+            {"params": [self.w_output.weight], "lr": 500.0 * lr},
+            {"params": [self.delayed.P], "lr": 250.0 * lr / self.dt},
+        ]
+
+    def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
+        drive = delayed(self.delayed, x, self.taps, share)
+        i = v = torch.zeros_like(drive[..., 0])
+        spikes = []
+        for x_t in drive.unbind(2):
+            i = i + x_t
+            v, i = self.beta * v + self.gain * i, self.alpha * i
+            s = Spike.apply(v - V_TH)
+            v = v * (1.0 - s.detach())
+            spikes.append(s)
+        self.counts = torch.stack(spikes).sum(0)
+        i = v = total = torch.zeros(())
+        for k, x_t in enumerate(self.w_output(torch.stack(spikes)).unbind(0)):
+            i = i + x_t
+            v, i = self.beta * v + self.gain * i, self.alpha * i
+            total = total + math.exp(-k * self.dt / TAU_READOUT) * v
+        return total / len(spikes)
+
+    def penalty(self) -> torch.Tensor:
+        """Their `Rate`, by the surrogate gradient of the counts."""
+        assert self.counts is not None
+        excess = self.counts.mean(0) - 2.0
+        return 0.5 * (torch.where(excess > 0, 1e-5, 3e-5) * excess.square()).sum()
+
+
+def delayed(layer: Dcls1d, x: torch.Tensor, taps: int, share: float) -> torch.Tensor:
+    """(batch, hidden, steps); the kernels' sigma narrows over the first quarter of training."""
+    wide = taps / 2
+    with torch.no_grad():
+        layer.SIG.fill_(max(0.5, wide * (0.5 / wide) ** (4.0 * share)))
+        layer.clamp_parameters()
+    drive: torch.Tensor = layer(torch.nn.functional.pad(x.permute(1, 2, 0), (taps - 1, 0)))
+    return drive
+
+
+class Rates(Net):
     """Rectified neurons that see the last 60 ms; logits are weighted integrals of what they give, one for each tau."""
 
     def __init__(self, n_in: int, n_out: int, dt: float, taus: Sequence[float], triangles: int, scale: float) -> None:
@@ -121,9 +206,6 @@ class Rates(torch.nn.Module):
         self.dt, self.taus, self.triangles, self.scale, self.taps = dt, taus, triangles, scale, 1 + round(60.0 / dt)
         self.hidden = torch.nn.Conv1d(n_in, HIDDEN, self.taps)
         self.w_output = torch.nn.Linear((triangles or len(taus)) * HIDDEN, n_out)
-
-    def groups(self, lr: float) -> list[dict]:
-        return [{"params": list(self.parameters()), "lr": lr}]
 
     def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
         seen = self.scale * x.permute(1, 2, 0)
@@ -140,7 +222,7 @@ class Rates(torch.nn.Module):
         return weight / weight.amax(1, keepdim=True)
 
 
-class Cnn(torch.nn.Module):
+class Cnn(Net):
     """Convolutions over time; logits are of the mean and the largest of each filter."""
 
     def __init__(self, n_in: int, n_out: int, dt: float, scale: float) -> None:
@@ -152,9 +234,6 @@ class Cnn(torch.nn.Module):
             layers += [torch.nn.Dropout(0.2), torch.nn.MaxPool1d(2)]
         self.layers = torch.nn.Sequential(*layers)
         self.w_output = torch.nn.Linear(2 * FILTERS, n_out)
-
-    def groups(self, lr: float) -> list[dict]:
-        return [{"params": list(self.parameters()), "lr": lr}]
 
     def forward(self, x: torch.Tensor, share: float) -> torch.Tensor:
         seen = self.layers(self.scale * x.permute(1, 2, 0))
@@ -171,39 +250,48 @@ def frames(spikes: Spikes, dt: float, duration: float) -> torch.Tensor:
 
 
 @torch.no_grad()
-def accuracy(net: torch.nn.Module, data: Dataset, dt: float, duration: float, share: float = 1.0) -> float:
-    """In percent."""
+def look(net: Net, data: Dataset, dt: float, duration: float, share: float = 1.0) -> tuple[float, float, float]:
+    """Percent right, spikes per hidden neuron and word, percent of these pairs without any (NaN: no net of spikes)."""
     net.eval()
-    right = 0
+    right, spikes, silent = 0, math.nan, math.nan
     for k in range(0, len(data), 100):
         part = data[k : k + 100]
         right += int((net(frames(part.spikes, dt, duration), share).argmax(1).numpy() == part.labels).sum())
-    return 100.0 * right / len(data)
+        if net.counts is not None:
+            spikes = float(net.counts.sum()) + (spikes if k else 0.0)
+            silent = float((net.counts == 0).sum()) + (silent if k else 0.0)
+    pairs = len(data) * HIDDEN
+    return 100.0 * right / len(data), spikes / pairs, 100.0 * silent / pairs
 
 
-def train(net: torch.nn.Module, experiment: Experiment, given: argparse.Namespace) -> tuple[dict, float, int, int]:
+def train(net: Net, experiment: Experiment, given: argparse.Namespace) -> tuple[dict, float, int, int]:
     """(parameters of the epoch chosen, its mean validation accuracy, epoch, epochs)."""
     duration, data = experiment.duration, experiment.data
     how = {"augment": experiment.augment, "duration": duration}
-    loader = Loader(data["train"], BATCH, given.seed, **how)
+    loader = Loader(data["train"], net.batch, given.seed, **how)
     adam = torch.optim.Adam(net.groups(given.lr))
     first = [group["lr"] for group in adam.param_groups]
     kept: list[tuple[float, dict]] = []
     began = time.process_time()
-    share = 0.0
+    share, steps = 0.0, 0
     while share < 1.0:
         net.train()
         for batch in loader.batches(len(kept)):
-            share = min(1.0, (time.process_time() - began) / given.seconds)
+            steps += 1
+            if given.epochs:
+                share = steps / (given.epochs * len(loader))
+            else:
+                share = min(1.0, (time.process_time() - began) / given.seconds)
             for group, lr in zip(adam.param_groups, first, strict=True):
                 group["lr"] = lr * 0.5 * (1.0 + math.cos(math.pi * share))
             adam.zero_grad()
             logits = net(frames(batch.spikes, given.dt, duration), share)
-            torch.nn.functional.cross_entropy(logits, torch.from_numpy(batch.labels)).backward()
+            wrong = torch.nn.functional.cross_entropy(logits, torch.from_numpy(batch.labels))
+            (wrong + net.penalty()).backward()
             adam.step()
             if share == 1.0:
                 break
-        seen = accuracy(net, data["validation"], given.dt, duration, share)
+        seen, _, _ = look(net, data["validation"], given.dt, duration, share)
         kept.append((seen, copy.deepcopy(net.state_dict())))
         if given.verbose:
             print(f"epoch {len(kept)}: {100 * share:.0f} % of the time, validation {seen:.2f} %", flush=True)
@@ -216,9 +304,10 @@ def train(net: torch.nn.Module, experiment: Experiment, given: argparse.Namespac
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", help="a shipped experiment on recordings: its data and augmentation")
-    parser.add_argument("peer", choices=["snntorch", "dcls", "rates", "cnn"])
+    parser.add_argument("peer", choices=["snntorch", "dcls", "surrogate", "rates", "cnn"])
     parser.add_argument("--dt", type=float, default=10.0, help="ms")
     parser.add_argument("--seconds", type=float, default=300.0, help="of CPU time")
+    parser.add_argument("--epochs", type=int, help="in place of a time")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="a line an epoch")
@@ -233,16 +322,24 @@ def main() -> None:
     test = experiment.data["test"]
     scale = experiment.config["data"].get("every", 1) / 5.0
     rates = partial(Rates, taus=given.windows, triangles=given.triangles, scale=scale)
-    kind = {"snntorch": SnnTorch, "dcls": Dcls, "rates": rates, "cnn": partial(Cnn, scale=scale)}[given.peer]
-    net = kind(test.spikes.n_units, test.n_classes, given.dt)
+    kinds = {"snntorch": SnnTorch, "dcls": Dcls, "surrogate": Surrogate, "rates": rates}
+    kinds["cnn"] = partial(Cnn, scale=scale)
+    net = kinds[given.peer](test.spikes.n_units, test.n_classes, given.dt)
     count = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    began = time.process_time()
     params, validation, epoch, epochs = train(net, experiment, given)
-    cells = [given.peer, given.dt, given.lr, given.seed, count, epochs, epoch, f"{validation:.2f}"]
+    cells = [given.peer, given.dt, given.lr, given.seed, count, f"{time.process_time() - began:.0f}", epochs, epoch]
+    cells.append(f"{validation:.2f}")
+    where = (given.dt, experiment.duration)
     if not given.no_test:
-        last = accuracy(net, test, given.dt, experiment.duration)
+        cells.append(f"{look(net, test, *where)[0]:.2f}")
         net.load_state_dict(params)
-        cells += [f"{last:.2f}", f"{accuracy(net, test, given.dt, experiment.duration):.2f}"]
-    print("| peer | dt (ms) | lr | seed | parameters | epochs | chosen | validation (%) | test, last (%) | test (%) |")
+        cells.append(f"{look(net, test, *where)[0]:.2f}")
+        right, spikes, silent = look(net, experiment.data["train"], *where)
+        cells += [f"{right:.2f}", f"{spikes:.2f}", f"{silent:.1f}"]
+    names = ["peer", "dt (ms)", "lr", "seed", "parameters", "CPU (s)", "epochs", "chosen", "validation (%)"]
+    names += ["test, last (%)", "test (%)", "training (%)", "hidden spikes per neuron", "silent (%)"]
+    print(f"| {' | '.join(names[: len(cells)])} |")
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
