@@ -120,9 +120,7 @@ impl<T: Real> Neuron<T> {
             t_ref,
         }
     }
-}
 
-impl<T: Real> Neuron<T> {
     /// `theta`, lowered by a margin for what rounding may hide of a tangent.
     #[inline(always)]
     pub fn guard(&self) -> T {
