@@ -216,9 +216,10 @@ fn look_lanes<T: Real>(n: usize, tangent: Tangent<T>, guard: &[T], x: &[T], z: &
     any
 }
 
+/// [`pass_shared`] over `n` neurons.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn shared_lanes<T: Real>(
+pub fn shared_lanes<T: Real>(
     n: usize,
     p: Propagator<T>,
     span: T,

@@ -12,7 +12,7 @@
 use super::late::{Late, settle};
 use super::lockstep::{may_cross, settled};
 use super::order::Order;
-use super::passes::{BLOCK, pass_shared};
+use super::passes::shared_lanes;
 use super::suspects::for_each;
 use super::{Limits, Spike};
 use crate::error::Result;
@@ -63,8 +63,6 @@ struct State<T> {
     /// Where the step began.
     u0: Vec<T>,
     i0: Vec<T>,
-    /// What the pass tells of blocks, which nobody asks for.
-    flags: Vec<bool>,
     /// A row that adds nothing.
     nothing: Vec<T>,
     suspect: Vec<u8>,
@@ -109,7 +107,6 @@ impl<T: Real> State<T> {
         self.i.resize(n, T::ZERO);
         self.u0.resize(n, T::ZERO);
         self.i0.resize(n, T::ZERO);
-        self.flags.resize(c.n.div_ceil(BLOCK), false);
         self.nothing.resize(c.n, T::ZERO);
         self.suspect.resize(n, 0);
         if c.once {
@@ -230,13 +227,13 @@ vectorised! {
             let mut row = row.map(|row| afferents[row.afferent as usize].synapses.row(row.sender as usize));
             if until > now {
                 let (d, p) = spans.of(k);
-                let State { spent, u, i, u0, i0, flags, nothing, suspect, late: notes, .. } = &mut *state;
+                let State { spent, u, i, u0, i0, nothing, suspect, late: notes, .. } = &mut *state;
                 std::mem::swap(u, u0);
                 std::mem::swap(i, i0);
                 let span = d * c.inv_mem[0];
                 let fused = row.as_ref().filter(|row| row.targets.is_none());
                 let add = fused.map_or(&nothing[..], |row| row.weight);
-                if any || pass_shared(simd, p, span, &c.guard[..c.n], add, u0, i0, u, i, flags) {
+                if any || shared_lanes(c.n, p, span, &c.guard, add, u0, i0, u, i) {
                     any = pass(p, span, &c.theta, &c.kappa_max, &c.i_gate, u0, i0, u, i, suspect);
                 } else {
                     row = row.filter(|row| row.targets.is_some());
