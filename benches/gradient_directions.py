@@ -132,9 +132,7 @@ def look(experiment: Experiment, params: Params, data: Dataset) -> tuple[float, 
         record = evprop.simulate(experiment.net, params, part.spikes, readouts={output: [readout]}, **how)
         told = log_softmax(record.readout[output][0].astype(np.float64), axis=1)
         loss -= float(told[np.arange(len(part)), part.labels].sum())
-        seen = record.spikes["hidden"]
-        place = seen.samples * seen.n_units + seen.units
-        counts.append(np.bincount(place, minlength=len(part) * seen.n_units))
+        counts.append(record.spikes["hidden"].counts())
     return loss / len(data), np.concatenate(counts)
 
 

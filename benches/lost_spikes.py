@@ -51,9 +51,7 @@ def spike_counts(experiment: Experiment, params: dict[str, NDArray]) -> NDArray[
     for k in range(0, len(words), BATCH):
         part = words[k : k + BATCH]
         how = {"duration": experiment.duration, "simulator": experiment.simulator}
-        seen = evprop.simulate(experiment.net, params, part, **how).spikes["hidden"]
-        place = seen.samples * seen.n_units + seen.units
-        counts.append(np.bincount(place, minlength=len(part) * seen.n_units).reshape(len(part), -1))
+        counts.append(evprop.simulate(experiment.net, params, part, **how).spikes["hidden"].counts())
     return np.concatenate(counts)
 
 
