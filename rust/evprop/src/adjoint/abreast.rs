@@ -250,7 +250,7 @@ impl<'a, T: Real> Sweep<'a, T> {
         if !play.felt {
             return;
         }
-        let &Inlet { post: p, pre, delay, timed, .. } = inlet;
+        let &Inlet { post: p, delay, timed, .. } = inlet;
         let row = inlet.synapses.row(sender as usize);
         let weights = self.own.as_mut().unwrap_or(out);
         let slot = &mut weights.slots[inlet.weight];
@@ -295,12 +295,7 @@ impl<'a, T: Real> Sweep<'a, T> {
                     total
                 }
             };
-            if let Some(slot) = delay {
-                out.slots[slot][sender as usize] += total;
-            }
-            if timed {
-                self.dt[pre][spike as usize] += total.f64();
-            }
+            self.came_later(inlet, (sender, spike), total, out);
             return;
         }
         if !fused {
@@ -331,11 +326,17 @@ impl<'a, T: Real> Sweep<'a, T> {
                 row.weight.iter().zip(targets).map(slope).fold(T::ZERO, |sum, x| sum + x)
             }
         };
-        if let Some(slot) = delay {
+        self.came_later(inlet, (sender, spike), total, out);
+    }
+
+    /// What the loss gains as a row arrives later: to the sender's delay, and to when its spike set out.
+    #[inline(always)]
+    fn came_later(&mut self, inlet: &Inlet<'a, T>, (sender, spike): (u32, u32), total: T, out: &mut Gradients<T>) {
+        if let Some(slot) = inlet.delay {
             out.slots[slot][sender as usize] += total;
         }
-        if timed {
-            self.dt[pre][spike as usize] += total.f64();
+        if inlet.timed {
+            self.dt[inlet.pre][spike as usize] += total.f64();
         }
     }
 }

@@ -166,8 +166,7 @@ impl<T: Real> Modes<T> {
     /// `(x, y)` of neuron `l`.
     #[inline(always)]
     pub fn get(&self, l: usize) -> (T, T) {
-        let x = self.x[l] * self.scale.0;
-        (x, self.z[l] * self.scale.1 + self.c * x)
+        self.after(l, (T::ONE, T::ONE))
     }
 
     /// The same after time has passed.
